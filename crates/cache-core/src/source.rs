@@ -1,0 +1,165 @@
+//! What can be read: [`LayerSource`] and the [`LayerReader`] it opens.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::{Error, ErrorKind, LayerDescriptor, Result};
+
+/// Bytes of a layer in order, in pieces of any size but never empty ones. After an error the stream ends.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// What a source can do beyond being asked for a layer; everything is off unless claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// A read costs about what it reads. Without it a read at an offset costs everything in front of the offset,
+    /// as with an origin, which has to inflate it.
+    pub random_access: bool,
+    /// Every byte was verified before it is handed out. Without it a stream must be checked against the diff ID by
+    /// whoever consumes it, as [`LayerCache`](crate::LayerCache) does.
+    pub verified: bool,
+    /// What a [`LayerWriter`](crate::LayerWriter) has written can be read before it is committed.
+    pub read_while_write: bool,
+    /// [`Tier::list`](crate::Tier::list) lists; without it the list is one [`ErrorKind::Permanent`] error.
+    pub list: bool,
+}
+
+impl Capabilities {
+    /// No capability.
+    pub const NONE: Self =
+        Self { random_access: false, verified: false, read_while_write: false, list: false };
+
+    /// The same with [`random_access`](Self::random_access).
+    #[must_use]
+    pub const fn with_random_access(mut self) -> Self {
+        self.random_access = true;
+        self
+    }
+
+    /// The same with [`verified`](Self::verified).
+    #[must_use]
+    pub const fn with_verified(mut self) -> Self {
+        self.verified = true;
+        self
+    }
+
+    /// The same with [`read_while_write`](Self::read_while_write).
+    #[must_use]
+    pub const fn with_read_while_write(mut self) -> Self {
+        self.read_while_write = true;
+        self
+    }
+
+    /// The same with [`list`](Self::list).
+    #[must_use]
+    pub const fn with_list(mut self) -> Self {
+        self.list = true;
+        self
+    }
+}
+
+/// Anything that can open a layer for reading: a tier, a registry, an OCI layout, a whole cache.
+///
+/// # Contract
+/// - Absence is `Ok(None)`, and is said only when it is *known*: whoever cannot tell returns
+///   [`ErrorKind::Unavailable`].
+/// - Dropping a future of any method cancels it and leaves the source as it was before the call.
+/// - Every wait is bounded by a time-out of the source.
+#[async_trait]
+pub trait LayerSource: Debug + Send + Sync + 'static {
+    /// A short, constant name: it stands in error texts and labels metrics.
+    fn name(&self) -> &str;
+
+    /// What this source can do. Constant over its life.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Opens `layer` for reading, or returns `None` when this source does not have it.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`]: each says what the caller does next.
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>>;
+}
+
+/// One open layer. It stays readable for as long as the handle lives, unless the store behind it loses the bytes, which
+/// is an error and never a short or wrong read.
+///
+/// # Contract
+/// - Any number of reads may run at once.
+/// - Dropping a future or a stream cancels the work behind it.
+#[async_trait]
+pub trait LayerReader: Debug + Send + Sync + 'static {
+    /// Length of the layer in bytes, or `None` while it is still unknown.
+    fn len(&self) -> Option<u64>;
+
+    /// Whether the layer is known to have no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Reads at `offset` (in bytes) until `buf` is full or the layer ends, and returns how many bytes it read: less than
+    /// `buf.len()` only at the end, 0 at or past the end. What `buf` holds after an error is unspecified.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Corrupt`] when the bytes cannot be had from here (any more).
+    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
+
+    /// The bytes from `offset` to the end of the layer; empty at or past the end.
+    ///
+    /// Nothing happens before the stream is polled. Where the source does not claim [`Capabilities::verified`], the
+    /// bytes are proven right only when the stream ends without an error.
+    fn stream(self: Arc<Self>, offset: u64) -> ByteStream;
+}
+
+/// Sugar for every [`LayerSource`].
+#[async_trait]
+pub trait LayerSourceExt: LayerSource {
+    /// Opens `layer`; an absent layer is an [`ErrorKind::NotFound`] error.
+    ///
+    /// # Errors
+    /// Those of [`LayerSource::open`], and `NotFound`.
+    async fn get(&self, layer: &LayerDescriptor) -> Result<Arc<dyn LayerReader>> {
+        self.open(layer).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "no source has this layer")
+                .at(self.name(), "open")
+                .of_layer(&layer.digest)
+        })
+    }
+}
+
+impl<S: LayerSource + ?Sized> LayerSourceExt for S {}
+
+/// Sugar for every [`LayerReader`].
+#[async_trait]
+pub trait LayerReaderExt: LayerReader {
+    /// Reads up to `len` bytes at `offset` into memory: fewer only at the end of the layer. The caller bounds `len`.
+    ///
+    /// # Errors
+    /// Those of [`LayerReader::read_at`].
+    async fn read_bytes(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let mut buf = vec![0; len];
+        let read = self.read_at(offset, &mut buf).await?;
+        buf.truncate(read);
+        Ok(Bytes::from(buf))
+    }
+}
+
+impl<R: LayerReader + ?Sized> LayerReaderExt for R {}
+
+#[async_trait]
+impl<S: LayerSource + ?Sized> LayerSource for Arc<S> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        (**self).open(layer).await
+    }
+}

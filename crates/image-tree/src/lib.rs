@@ -1,0 +1,1 @@
+//! Index of a layer's tar, and the merged file tree of an image's layers.

@@ -1,0 +1,1 @@
+//! Origins of layers: OCI registries, OCI layouts and image archives.
