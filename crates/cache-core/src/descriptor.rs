@@ -31,7 +31,12 @@ pub struct LayerDescriptor {
 impl LayerDescriptor {
     /// A layer of which only the digest is known.
     pub fn new(digest: Digest) -> Self {
-        Self { digest, size: None, diff_id: None, repository: None }
+        Self {
+            digest,
+            size: None,
+            diff_id: None,
+            repository: None,
+        }
     }
 
     /// The same with the size of the compressed blob in bytes.

@@ -102,7 +102,10 @@ impl Digest {
         if text.len() != algorithm.hash_len() * 2 {
             return Err(ParseDigestError::Length);
         }
-        if text.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if text
+            .bytes()
+            .any(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(ParseDigestError::Hex);
         }
         let hash = hex::decode(text).map_err(|_| ParseDigestError::Hex)?;

@@ -55,7 +55,14 @@ impl Error {
     /// An error of `kind` with a message that says what happened and, where there is something, what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         let message = message.into();
-        Self(Arc::new(Inner { kind, tier: None, operation: None, layer: None, message, source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            tier: None,
+            operation: None,
+            layer: None,
+            message,
+            source: None,
+        }))
     }
 
     /// An [`ErrorKind::Unavailable`] error.
@@ -129,7 +136,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { tier, operation, layer, message, .. } = &*self.0;
+        let Inner {
+            tier,
+            operation,
+            layer,
+            message,
+            ..
+        } = &*self.0;
         if let Some(tier) = tier {
             write!(f, "{tier}: ")?;
         }

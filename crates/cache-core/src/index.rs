@@ -65,7 +65,9 @@ impl LayerIndex {
 
     /// Whether `bytes` are chunk number `chunk` of the layer.
     pub fn verify_chunk(&self, chunk: usize, bytes: &[u8]) -> bool {
-        self.chunks.get(chunk).is_some_and(|hash| blake3::hash(bytes) == *hash)
+        self.chunks
+            .get(chunk)
+            .is_some_and(|hash| blake3::hash(bytes) == *hash)
     }
 
     /// How many bytes the index of a layer of `len` bytes takes.
@@ -122,7 +124,12 @@ impl LayerIndex {
         if !rest.is_empty() || chunks.len() as u64 != len.div_ceil(CHUNK_LEN.into()) {
             return Err(corrupt("has the wrong number of chunks for its length"));
         }
-        Ok(Self { digest, diff_id, len, chunks: chunks.to_vec() })
+        Ok(Self {
+            digest,
+            diff_id,
+            len,
+            chunks: chunks.to_vec(),
+        })
     }
 }
 
@@ -227,7 +234,12 @@ impl IndexBuilder {
         if self.chunk_len > 0 {
             self.end_chunk();
         }
-        LayerIndex { digest, diff_id: self.diff_id.finish(), len: self.len, chunks: self.chunks }
+        LayerIndex {
+            digest,
+            diff_id: self.diff_id.finish(),
+            len: self.len,
+            chunks: self.chunks,
+        }
     }
 }
 

@@ -30,8 +30,12 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// No capability.
-    pub const NONE: Self =
-        Self { random_access: false, verified: false, read_while_write: false, list: false };
+    pub const NONE: Self = Self {
+        random_access: false,
+        verified: false,
+        read_while_write: false,
+        list: false,
+    };
 
     /// The same with [`random_access`](Self::random_access).
     #[must_use]

@@ -93,7 +93,11 @@ pub struct LayerStat {
 impl LayerStat {
     /// A layer of `len` bytes.
     pub fn new(digest: Digest, len: u64) -> Self {
-        Self { digest, len, last_used: None }
+        Self {
+            digest,
+            len,
+            last_used: None,
+        }
     }
 
     /// The same with the time it was last opened.

@@ -2,42 +2,103 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
+use super::reader::InflateReader;
+use super::stats::InflateStats;
 use crate::{BlobReader, LayerDescriptor, LayerReader};
 
 /// Bounds on what inflating may cost.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InflateLimits {
-    /// Longest layer in bytes; a blob that inflates to more is refused as a decompression bomb.
+    /// Longest layer in bytes; a blob that inflates to more is refused as a decompression bomb. Default: 64 GiB.
     pub max_layer_bytes: u64,
-    /// How many blobs are inflated at once; each takes up to 128 MiB for a zstd window, typically below 4 MiB.
+    /// How many blobs are inflated at once; each takes 2 MiB of buffers and what its format asks for as a window, 32 KiB
+    /// for gzip, and for zstd typically 2 to 8 MiB and at most 128 MiB. Default: 4.
     pub max_concurrent: usize,
 }
 
 impl Default for InflateLimits {
     fn default() -> Self {
-        Self { max_layer_bytes: 64 << 30, max_concurrent: 4 }
+        Self {
+            max_layer_bytes: 64 << 30,
+            max_concurrent: 4,
+        }
+    }
+}
+
+impl InflateLimits {
+    /// The same with another longest layer, in bytes.
+    #[must_use]
+    pub fn with_max_layer_bytes(mut self, max_layer_bytes: u64) -> Self {
+        self.max_layer_bytes = max_layer_bytes;
+        self
+    }
+
+    /// The same with another number of inflates at once; 0 counts as 1.
+    #[must_use]
+    pub fn with_max_concurrent(mut self, max_concurrent: usize) -> Self {
+        self.max_concurrent = max_concurrent;
+        self
     }
 }
 
 /// Inflates blobs; clones share the limits and the counters.
 #[derive(Clone, Debug)]
-pub struct Inflater {}
+pub struct Inflater(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) limits: InflateLimits,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) stats: InflateStats,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self::new(InflateLimits::default())
+    }
+}
 
 impl Inflater {
     /// An inflater with these limits.
-    pub fn new(_limits: InflateLimits) -> Self {
-        Self {}
+    pub fn new(limits: InflateLimits) -> Self {
+        let permits = limits.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            limits,
+            permits: Arc::new(Semaphore::new(permits)),
+            stats: InflateStats::default(),
+        }))
     }
 
-    /// A reader of the layer in `blob`, which `origin` found: every stream and every read fetches and inflates the
-    /// blob, and checks digest, size and, where known, diff ID.
+    /// What inflating has cost so far.
+    pub fn stats(&self) -> &InflateStats {
+        &self.0.stats
+    }
+
+    /// A reader of the layer in `blob`, which `origin` found.
+    ///
+    /// Every stream and every read fetches and inflates the whole blob: gzip with any number of members, zstd with any
+    /// number of frames, or a plain tar, as its first bytes tell. Both check the digest and the size of the blob; a
+    /// read checks the diff ID as well, where it is known, before it returns a byte. A stream leaves the diff ID to its
+    /// consumer, since a fill hashes the layer anyway. A stream that is not polled keeps its place among
+    /// [`max_concurrent`](InflateLimits::max_concurrent) until it is dropped.
+    ///
+    /// Errors are [`Corrupt`](crate::ErrorKind::Corrupt) when the blob is not what the descriptor says or does not
+    /// inflate, [`Permanent`](crate::ErrorKind::Permanent) beyond
+    /// [`max_layer_bytes`](InflateLimits::max_layer_bytes), and else those of the blob's stream.
     pub fn reader(
         &self,
-        _origin: &str,
-        _layer: &LayerDescriptor,
-        _blob: Arc<dyn BlobReader>,
+        origin: &str,
+        layer: &LayerDescriptor,
+        blob: Arc<dyn BlobReader>,
     ) -> Arc<dyn LayerReader> {
-        unreachable!("being written")
+        Arc::new(InflateReader::new(
+            Arc::clone(&self.0),
+            origin,
+            layer.clone(),
+            blob,
+        ))
     }
 }

@@ -1,7 +1,17 @@
 //! From a compressed blob to a layer: sniff, inflate, verify.
 
 mod blob;
+mod decoder;
+mod format;
 mod inflater;
+mod input;
+mod pipeline;
+mod reader;
+mod stats;
+
+#[cfg(test)]
+mod tests;
 
 pub use blob::BlobReader;
 pub use inflater::{InflateLimits, Inflater};
+pub use stats::InflateStats;

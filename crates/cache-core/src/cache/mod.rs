@@ -1,0 +1,125 @@
+//! [`LayerCache`]: an ordered list of sources as one source.
+
+mod builder;
+mod fill;
+mod flight;
+mod outcomes;
+mod reader;
+mod search;
+mod source_set;
+mod write_back;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use self::flight::{Flights, Opened};
+use self::reader::CacheReader;
+use self::search::Entry;
+use self::source_set::SourceSet;
+use self::write_back::WriteBack;
+use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result};
+
+pub use self::builder::LayerCacheBuilder;
+
+/// Sources in an order of preference, as one source.
+///
+/// # How a layer is opened
+/// The sources are asked in order, and the first that has the layer serves it. What was found far away fills a tier in
+/// front of it: the nearest that can be read while it is written, or else the first that can be written; further
+/// tiers in front are filled from there in the background. A source that is down, denies, or has wrong bytes costs
+/// its time-out and is passed over, also in the middle of a read; wrong bytes are removed from the tier that
+/// had them. Only when every source knows that it does not have the layer is it absent.
+///
+/// However many readers ask for one layer at once, it is searched and filled once. The fill belongs to the cache: a reader
+/// that goes away cancels it for nobody.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cache_core::{Digest, LayerCache, LayerDescriptor, LayerSource, MemoryTier};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let near = Arc::new(MemoryTier::new("near", 1 << 20));
+/// let far = Arc::new(MemoryTier::new("far", 1 << 30));
+/// let cache = LayerCache::builder().tier(near).source(far).build().unwrap();
+/// let layer = LayerDescriptor::new(Digest::sha256_of(b"some blob"));
+/// assert!(cache.open(&layer).await.unwrap().is_none());
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct LayerCache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: Box<str>,
+    sources: Vec<Entry>,
+    early_reads: bool,
+    max_layer_bytes: u64,
+    fills: Semaphore,
+    flights: Flights,
+    write_back: WriteBack,
+    closed: AtomicBool,
+}
+
+impl LayerCache {
+    /// Composes a cache.
+    pub fn builder() -> LayerCacheBuilder {
+        LayerCacheBuilder::default()
+    }
+
+    /// How many bytes of `layer` the fill that is under way has written so far; `None` when there is none.
+    pub fn fill_progress(&self, layer: &Digest) -> Option<u64> {
+        self.0.flights.progress(layer)
+    }
+
+    /// Waits until every fill and every write-back that has begun has ended, well or not.
+    pub async fn flush(&self) {
+        self.0.flights.idle().await;
+        self.0.write_back.idle().await;
+    }
+
+    /// Refuses further layers, and waits for what is under way like [`flush`](Self::flush). Readers that are open go on,
+    /// but do not move on to another source any more.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.flush().await;
+    }
+}
+
+impl Inner {
+    /// Opens `layer` at the sources that are not in `skip`.
+    async fn open(self: &Arc<Self>, layer: &LayerDescriptor, skip: SourceSet) -> Result<Option<Opened>> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::permanent("the cache is closed")
+                .at(&self.name, "open")
+                .of_layer(&layer.digest));
+        }
+        flight::open(self, layer, skip).await
+    }
+}
+
+#[async_trait]
+impl LayerSource for LayerCache {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let of = |entry: &Entry| entry.source.capabilities();
+        let mut capabilities = Capabilities::NONE;
+        capabilities.random_access = self.0.sources.iter().any(|entry| of(entry).random_access);
+        capabilities.verified = !self.0.early_reads && self.0.sources.iter().all(|entry| of(entry).verified);
+        capabilities
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        let opened = self.0.open(layer, SourceSet::default()).await?;
+        Ok(opened.map(|opened| {
+            Arc::new(CacheReader::new(Arc::clone(&self.0), layer.clone(), opened)) as Arc<dyn LayerReader>
+        }))
+    }
+}

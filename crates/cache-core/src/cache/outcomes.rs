@@ -1,0 +1,46 @@
+//! What became of asking several sources, as one result.
+
+use crate::{Digest, Error, ErrorKind};
+
+/// The errors of the sources that could not serve a layer.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes(Vec<Error>);
+
+impl Outcomes {
+    pub(super) fn failed(&mut self, error: Error) {
+        tracing::warn!(%error, "source passed over");
+        self.0.push(error);
+    }
+
+    /// Absent only if nobody failed: a source that could not tell may have the layer.
+    ///
+    /// The kind is the most hopeful one, so that a caller retries if a retry can help.
+    pub(super) fn into_error(mut self, cache: &str, layer: &Digest) -> Option<Error> {
+        let hope = |error: &Error| match error.kind() {
+            ErrorKind::Unavailable => 0,
+            ErrorKind::Corrupt => 1,
+            _ => 2,
+        };
+        let kind = self.0.iter().min_by_key(|error| hope(error))?.kind();
+        if self.0.len() == 1 {
+            return self.0.pop();
+        }
+        let each: Vec<_> = self.0.iter().map(describe).collect();
+        let message = format!("no source could serve the layer: {}", each.join("; "));
+        Some(Error::new(kind, message).at(cache, "open").of_layer(layer))
+    }
+}
+
+/// An error with its causes in one line, without the layer that the whole message names.
+fn describe(error: &Error) -> String {
+    let mut text = match error.tier() {
+        Some(tier) => format!("{tier}: {}", error.message()),
+        None => error.message().to_owned(),
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

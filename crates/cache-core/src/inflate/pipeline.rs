@@ -1,0 +1,115 @@
+//! One inflate: receive and hash on the runtime, inflate on a thread of its own, with bounded buffers between.
+//!
+//! ```text
+//! blob stream ─► receive + hash (task) ─► 4 x 256 KiB ─► inflate (thread) ─► 4 x 256 KiB ─► consumer
+//! ```
+//! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
+//! aborted with the guard in the stream. A panic of the thread is an error of the stream.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::decoder::Decoder;
+use super::inflater::Shared;
+use super::input::{Input, PIECE_LEN, into_error, receive};
+use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
+
+/// Pieces of [`PIECE_LEN`] between two stages.
+const QUEUE_LEN: usize = 4;
+
+/// The layer in `blob`. Nothing happens before the stream is polled; it ends with an error unless digest and size of the
+/// blob are right.
+pub(super) fn inflate(shared: Arc<Shared>, layer: LayerDescriptor, blob: Arc<dyn BlobReader>) -> ByteStream {
+    let start = async move { Running::start(shared, layer, blob).await };
+    stream::once(start)
+        .flat_map(|running| match running {
+            Ok(running) => stream::unfold(running, Running::next).boxed(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        })
+        .boxed()
+}
+
+struct Running {
+    pieces: mpsc::Receiver<Bytes>,
+    /// `None` once its result was reported.
+    inflating: Option<JoinHandle<Result<()>>>,
+    _receiving: AbortOnDropHandle<()>,
+}
+
+impl Running {
+    async fn start(shared: Arc<Shared>, layer: LayerDescriptor, blob: Arc<dyn BlobReader>) -> Result<Self> {
+        let permit = Arc::clone(&shared.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::unavailable("the inflater is closed"))?;
+        tracing::info!(digest = %layer.digest, "decompressing layer (first access)");
+        let (compressed, input) = mpsc::channel(QUEUE_LEN);
+        let (inflated, pieces) = mpsc::channel(QUEUE_LEN);
+        let receiving = tokio::spawn(receive(blob.stream(), layer.clone(), compressed));
+        let inflating = tokio::task::spawn_blocking(move || {
+            // The permit stands for the decoder's memory, so it lives as long as the thread.
+            let _permit = permit;
+            run(&shared, &layer, Input::new(input), &inflated)
+        });
+        Ok(Self {
+            pieces,
+            inflating: Some(inflating),
+            _receiving: AbortOnDropHandle::new(receiving),
+        })
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
+        if let Some(piece) = self.pieces.recv().await {
+            return Some((Ok(piece), self));
+        }
+        let error = match self.inflating.take()?.await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(panic) => Error::unavailable("inflating the layer panicked").caused_by(panic),
+        };
+        Some((Err(error), self))
+    }
+}
+
+/// Inflates all of `input` into `pieces`; ends early, without an error, when nobody wants them.
+fn run(shared: &Shared, layer: &LayerDescriptor, input: Input, pieces: &mpsc::Sender<Bytes>) -> Result<()> {
+    let (mut decoder, format) = Decoder::new(input)?;
+    let mut inflate = shared.stats.begin(&layer.digest);
+    loop {
+        let start = Instant::now();
+        let waited = decoder.input().waited();
+        let mut piece = BytesMut::zeroed(PIECE_LEN);
+        let mut filled = 0;
+        while filled < PIECE_LEN {
+            match decoder
+                .read(&mut piece[filled..])
+                .map_err(|error| into_error(error, format.name()))?
+            {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let busy = start.elapsed().saturating_sub(decoder.input().waited() - waited);
+        inflate.record(filled as u64, busy);
+        if filled == 0 {
+            return Ok(());
+        }
+        if inflate.bytes() > shared.limits.max_layer_bytes {
+            return Err(Error::permanent(format!(
+                "the layer inflates to more than max_layer_bytes ({}): a decompression bomb, or the limit is too low",
+                shared.limits.max_layer_bytes
+            )));
+        }
+        piece.truncate(filled);
+        if pieces.blocking_send(piece.freeze()).is_err() {
+            return Ok(());
+        }
+    }
+}

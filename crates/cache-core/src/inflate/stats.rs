@@ -1,0 +1,69 @@
+//! What inflating has cost so far.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::Digest;
+
+/// Counters of an [`Inflater`](crate::Inflater).
+#[derive(Debug, Default)]
+pub struct InflateStats {
+    inflates: AtomicU64,
+    nanoseconds: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl InflateStats {
+    /// How many blobs it has begun to inflate.
+    pub fn inflates(&self) -> u64 {
+        self.inflates.load(Ordering::Relaxed)
+    }
+
+    /// Time the decoders were at work, summed over all threads, without waiting for input or output.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that came out.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, digest: &Digest) -> Inflate<'_> {
+        self.inflates.fetch_add(1, Ordering::Relaxed);
+        Inflate {
+            stats: self,
+            digest: *digest,
+            bytes: 0,
+            busy: Duration::ZERO,
+        }
+    }
+}
+
+/// One inflate; reports itself when it ends, however it ends.
+pub(super) struct Inflate<'a> {
+    stats: &'a InflateStats,
+    digest: Digest,
+    bytes: u64,
+    busy: Duration,
+}
+
+impl Inflate<'_> {
+    pub(super) fn record(&mut self, bytes: u64, busy: Duration) {
+        self.bytes += bytes;
+        self.busy += busy;
+        self.stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        self.stats.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Inflate<'_> {
+    fn drop(&mut self) {
+        tracing::info!(digest = %self.digest, bytes = self.bytes, duration = ?self.busy, "Inflate CPU recorded");
+    }
+}

@@ -1,0 +1,295 @@
+//! What comes out of a blob, for every format and for every way a blob can be wrong.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{ByteStream, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerReaderExt, Result};
+
+/// A blob served in pieces, with an optional failure behind the last.
+#[derive(Clone, Debug)]
+struct Blob {
+    bytes: Vec<u8>,
+    piece: usize,
+    failure: Option<Error>,
+}
+
+impl Blob {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            piece: 1000,
+            failure: None,
+        }
+    }
+}
+
+impl BlobReader for Blob {
+    fn stream(self: Arc<Self>) -> ByteStream {
+        let pieces: Vec<_> = self
+            .bytes
+            .chunks(self.piece)
+            .map(|p| Ok(Bytes::copy_from_slice(p)))
+            .collect();
+        stream::iter(pieces.into_iter().chain(self.failure.clone().map(Err))).boxed()
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+/// A zstd skippable frame, as seekable zstd and eStargz-like formats append them.
+fn skippable(content: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x53, 0x2a, 0x4d, 0x18];
+    frame.extend((content.len() as u32).to_le_bytes());
+    frame.extend(content);
+    frame
+}
+
+fn layer_bytes(len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0] & 0x1f)
+        .collect()
+}
+
+fn descriptor(blob: &[u8], layer: &[u8]) -> LayerDescriptor {
+    LayerDescriptor::new(Digest::sha256_of(blob))
+        .with_size(blob.len() as u64)
+        .with_diff_id(Digest::sha256_of(layer))
+}
+
+async fn inflated(reader: Arc<dyn LayerReader>, offset: u64) -> Result<Vec<u8>> {
+    reader
+        .stream(offset)
+        .try_fold(
+            Vec::new(),
+            |all, piece| async move { Ok([&all[..], &piece].concat()) },
+        )
+        .await
+}
+
+async fn failure(blob: Blob, layer: &LayerDescriptor) -> Error {
+    let reader = Inflater::default().reader("origin", layer, Arc::new(blob));
+    let error = reader.read_bytes(0, 10).await.unwrap_err();
+    assert_eq!(
+        (error.tier(), error.layer()),
+        (Some("origin"), Some(&layer.digest))
+    );
+    error
+}
+
+#[tokio::test]
+async fn every_format_gives_the_same_layer() {
+    let layer = layer_bytes(1_300_000);
+    let (head, tail) = layer.split_at(500_000);
+    let blobs = [
+        gzip(&layer),
+        [gzip(head), gzip(b""), gzip(tail)].concat(),
+        zstd(&layer),
+        [zstd(head), skippable(b"note"), zstd(tail)].concat(),
+        [skippable(b""), zstd(&layer), skippable(&[7; 300])].concat(),
+        layer.clone(),
+    ];
+    let inflater = Inflater::default();
+    for blob in blobs {
+        for piece in [1000, 37, 400_000] {
+            let descriptor = descriptor(&blob, &layer);
+            let reader = inflater.reader(
+                "origin",
+                &descriptor,
+                Arc::new(Blob {
+                    piece,
+                    ..Blob::new(blob.clone())
+                }),
+            );
+            assert!(inflated(Arc::clone(&reader), 0).await.unwrap() == layer);
+            assert!(inflated(Arc::clone(&reader), 1_299_999).await.unwrap() == layer[1_299_999..]);
+            assert!(reader.read_bytes(499_990, 20).await.unwrap() == layer[499_990..500_010]);
+            assert_eq!(reader.read_bytes(1_300_000, 20).await.unwrap(), Bytes::new());
+            assert_eq!(reader.len(), None);
+        }
+    }
+    assert_eq!(inflater.stats().inflates(), 6 * 3 * 4);
+    assert_eq!(inflater.stats().bytes(), 6 * 3 * 4 * 1_300_000);
+}
+
+#[tokio::test]
+async fn an_empty_layer_is_a_layer() {
+    for blob in [gzip(b""), zstd(b""), Vec::new()] {
+        let reader = Inflater::default().reader("origin", &descriptor(&blob, b""), Arc::new(Blob::new(blob)));
+        assert_eq!(reader.read_bytes(0, 1).await.unwrap(), Bytes::new());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_blob_is_corrupt_and_says_how() {
+    let layer = layer_bytes(700_000);
+    for blob in [gzip(&layer), zstd(&layer), layer.clone()] {
+        let right = descriptor(&blob, &layer);
+
+        let mut other = right.clone();
+        other.digest = Digest::sha256_of(b"other");
+        let error = failure(Blob::new(blob.clone()), &other).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(&right.digest.to_string()), "{error}");
+
+        let mut other = right.clone();
+        other.diff_id = Some(Digest::sha256_of(b"other"));
+        let error = failure(Blob::new(blob.clone()), &other).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("diff ID"), "{error}");
+
+        let cut = Blob::new(blob[..blob.len() - 5].to_vec());
+        let error = failure(cut.clone(), &right).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("ends after"), "{error}");
+
+        let longer = [&blob[..], b"garbage"].concat();
+        let error = failure(Blob::new(longer), &right).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("longer than"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_named_rightly_but_does_not_inflate_is_corrupt() {
+    let layer = layer_bytes(700_000);
+    let (gzip, zstd) = (gzip(&layer), zstd(&layer));
+    let mut flipped = gzip.clone();
+    flipped[gzip.len() - 6] ^= 1;
+    let wrong = [
+        gzip[..gzip.len() - 1].to_vec(),
+        gzip[..5].to_vec(),
+        [&gzip[..], b"trailing garbage"].concat(),
+        flipped,
+        zstd[..zstd.len() - 1].to_vec(),
+        [&zstd[..], b"trailing garbage"].concat(),
+    ];
+    for blob in wrong {
+        let error = failure(Blob::new(blob.clone()), &descriptor(&blob, &layer)).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.message().contains("is not a valid"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn formats_that_no_layer_has_are_refused_by_name() {
+    for (blob, name) in [(&b"BZh9..."[..], "bzip2"), (b"\xfd7zXZ\0...", "xz")] {
+        let error = failure(Blob::new(blob.to_vec()), &descriptor(blob, b"")).await;
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        assert!(error.message().contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_zstd_window_beyond_the_limit_is_refused() {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(28).unwrap();
+    encoder.write_all(&layer_bytes(100)).unwrap();
+    let blob = encoder.finish().unwrap();
+    let error = failure(Blob::new(blob.clone()), &descriptor(&blob, &layer_bytes(100))).await;
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[tokio::test]
+async fn a_bomb_stops_at_the_limit() {
+    let layer = vec![0; 64 << 20];
+    for blob in [gzip(&layer), zstd(&layer)] {
+        assert!(blob.len() < 1 << 20);
+        let inflater = Inflater::new(InflateLimits::default().with_max_layer_bytes(1 << 20));
+        let reader = inflater.reader("origin", &descriptor(&blob, &layer), Arc::new(Blob::new(blob)));
+        let error = reader.read_bytes(0, 1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        assert!(error.message().contains("max_layer_bytes (1048576)"), "{error}");
+        assert!(inflater.stats().bytes() <= (1 << 20) + 256 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_origin_comes_through_as_it_is() {
+    let layer = layer_bytes(700_000);
+    let blob = gzip(&layer);
+    let cut = Blob {
+        failure: Some(Error::unavailable("the connection was cut").at("mirror", "read")),
+        ..Blob::new(blob[..blob.len() / 2].to_vec())
+    };
+    let reader = Inflater::default().reader("origin", &descriptor(&blob, &layer), Arc::new(cut));
+    let error = reader.read_bytes(0, 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().starts_with("mirror: read sha256:"), "{error}");
+}
+
+/// A blob that never ends, and tells when its stream is dropped.
+#[derive(Debug)]
+struct Endless(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl BlobReader for Endless {
+    fn stream(self: Arc<Self>) -> ByteStream {
+        struct Dropped(tokio::sync::mpsc::UnboundedSender<()>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let dropped = Dropped(self.0.clone());
+        let start = stream::iter([Ok(Bytes::from(vec![b'a'; 300_000]))]);
+        start
+            .chain(stream::pending().map(move |never: Result<Bytes>| {
+                let _ = &dropped;
+                never
+            }))
+            .boxed()
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_stream_stops_the_origin_and_frees_the_place() {
+    let (sender, mut dropped) = tokio::sync::mpsc::unbounded_channel();
+    let inflater = Inflater::new(InflateLimits::default().with_max_concurrent(1));
+    let layer = LayerDescriptor::new(Digest::sha256_of(b"endless"));
+    let endless = inflater.reader("origin", &layer, Arc::new(Endless(sender)));
+    for _ in 0..3 {
+        let mut stream = Arc::clone(&endless).stream(0);
+        assert_eq!(stream.next().await.unwrap().unwrap().len(), PIECE);
+        drop(stream);
+        dropped.recv().await.unwrap();
+    }
+}
+
+const PIECE: usize = 256 * 1024;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_blob_ends_and_damage_never_passes(
+        members in prop::collection::vec(0usize..200_000, 1..4), zstd_format: bool,
+        piece in 1usize..100_000, at: prop::sample::Index, bit in 0u8..8,
+    ) {
+        let encode = if zstd_format { zstd } else { gzip };
+        let blob: Vec<u8> = members.iter().flat_map(|&len| encode(&layer_bytes(len))).collect();
+        let layer: Vec<u8> = members.iter().flat_map(|&len| layer_bytes(len)).collect();
+        let descriptor = descriptor(&blob, &layer);
+        let mut damaged = blob.clone();
+        let at = at.index(blob.len());
+        damaged[at] ^= 1 << bit;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let inflater = Inflater::default();
+            let reader = inflater.reader("origin", &descriptor, Arc::new(Blob { piece, ..Blob::new(blob) }));
+            assert!(inflated(reader, 0).await.unwrap() == layer);
+            let reader = inflater.reader("origin", &descriptor, Arc::new(Blob { piece, ..Blob::new(damaged) }));
+            assert!(inflated(reader, 0).await.is_err());
+        });
+    }
+}

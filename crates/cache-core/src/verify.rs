@@ -1,0 +1,79 @@
+//! Checks on streams of a layer's bytes.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
+use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
+
+/// Pieces up to this many bytes are hashed where they are, about 15 us; longer ones on a blocking thread.
+const INLINE_HASH_LEN: usize = 16 * 1024;
+
+/// `bytes` without the first `offset` bytes, and without empty pieces.
+pub(crate) fn skip(bytes: ByteStream, offset: u64) -> ByteStream {
+    let mut left = offset;
+    bytes
+        .try_filter_map(move |mut piece| {
+            let cut = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            left -= cut as u64;
+            let rest = piece.split_off(cut);
+            future::ready(Ok((!rest.is_empty()).then_some(rest)))
+        })
+        .boxed()
+}
+
+/// The same bytes, followed by an error when their digest is not the layer's diff ID; unchanged when that is unknown.
+pub(crate) fn verify(bytes: ByteStream, tier: &str, layer: &LayerDescriptor) -> ByteStream {
+    let Some(expected) = layer.diff_id else {
+        return bytes;
+    };
+    let (tier, digest) = (Box::<str>::from(tier), layer.digest);
+    let state = Some((bytes, DigestHasher::new(expected.algorithm())));
+    stream::unfold(state, move |state| {
+        let tier = tier.clone();
+        async move {
+            let (mut bytes, hasher) = state?;
+            match bytes.next().await {
+                Some(Ok(piece)) => match hash(hasher, DigestHasher::update, piece.clone()).await {
+                    Ok(hasher) => Some((Ok(piece), Some((bytes, hasher)))),
+                    Err(error) => Some((Err(error), None)),
+                },
+                Some(Err(error)) => Some((Err(error), None)),
+                None => {
+                    let error = check_diff_id(&expected, &hasher.finish()).err()?;
+                    Some((Err(error.at(&tier, "read").of_layer(&digest)), None))
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Adds a piece to a hasher without holding up the runtime.
+pub(crate) async fn hash<H: Send + 'static>(
+    mut hasher: H,
+    update: fn(&mut H, &[u8]),
+    piece: Bytes,
+) -> Result<H> {
+    if piece.len() <= INLINE_HASH_LEN {
+        update(&mut hasher, &piece);
+        return Ok(hasher);
+    }
+    let hashing = tokio::task::spawn_blocking(move || {
+        update(&mut hasher, &piece);
+        hasher
+    });
+    hashing
+        .await
+        .map_err(|error| Error::unavailable("hashing the layer failed").caused_by(error))
+}
+
+/// Whether a layer is the one that the image's config names.
+pub(crate) fn check_diff_id(expected: &Digest, found: &Digest) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "the layer has diff ID {found}, but the image's config says {expected}: \
+         the image contradicts itself or was tampered with"
+    )))
+}
