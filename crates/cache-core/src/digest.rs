@@ -90,6 +90,9 @@ impl Digest {
     }
 
     /// Parses the hex part alone, as found in a file name; its length decides the algorithm.
+    ///
+    /// # Errors
+    /// When it is not exactly the hash of one of the algorithms.
     pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
         let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
             .into_iter()
