@@ -1,0 +1,125 @@
+//! What a PAX header says that the tar parser does not tell, or does not check.
+//!
+//! The parser either refuses a whole archive for a negative `mtime` or lets any malformed number pass. It runs in the
+//! second mode, and the numbers that decide where bytes are get checked here, as Go's `archive/tar` does.
+
+use tar_core::PaxExtensions;
+
+/// What a PAX header says about the entry after it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PaxFacts {
+    /// Modification time in whole seconds, rounded down.
+    pub(super) mtime: Option<i64>,
+    /// Whether it gives the size of the entry's data.
+    pub(super) size: bool,
+    /// Whether it says that the file is sparse.
+    pub(super) sparse: bool,
+    /// Whether the sparse map stands in front of the data (GNU sparse format 1.0).
+    pub(super) map_in_data: bool,
+}
+
+/// Reads the records of `pax`; an error says what is wrong with them.
+pub(super) fn read(pax: &[u8]) -> Result<PaxFacts, &'static str> {
+    let mut facts = PaxFacts::default();
+    for record in PaxExtensions::new(pax) {
+        let record = record.map_err(|_| "a PAX record is malformed")?;
+        let key = record.key().map_err(|_| "a PAX key is not UTF-8")?;
+        match key {
+            "mtime" => facts.mtime = Some(seconds(record.value_bytes()).ok_or("the PAX mtime is malformed")?),
+            "size" | "uid" | "gid" => {
+                number(record.value_bytes()).ok_or("a PAX size, uid or gid is not a number")?;
+                facts.size |= key == "size";
+            }
+            "GNU.sparse.name" => {}
+            "GNU.sparse.map" => facts.sparse = true,
+            _ if key.starts_with("GNU.sparse.") => {
+                let value = number(record.value_bytes()).ok_or("a PAX sparse field is not a number")?;
+                facts.sparse = true;
+                facts.map_in_data |= key == "GNU.sparse.major" && value == 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Whole seconds of a decimal number with an optional sign and fraction, rounded down.
+fn seconds(value: &[u8]) -> Option<i64> {
+    let value = std::str::from_utf8(value).ok()?;
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds: i64 = whole.parse().ok()?;
+    let below = whole.starts_with('-') && fraction.bytes().any(|byte| byte != b'0');
+    seconds.checked_sub(below.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let rest = format!(" {key}={value}\n");
+        let len = (1..)
+            .find(|len: &usize| len.to_string().len() + rest.len() == *len)
+            .unwrap();
+        format!("{len}{rest}").into_bytes()
+    }
+
+    #[test]
+    fn times_round_down() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1700000000.999999999", Some(1_700_000_000)),
+            ("-1", Some(-1)),
+            ("-1.5", Some(-2)),
+            ("-0.25", Some(-1)),
+            ("-1.000", Some(-1)),
+            ("-9223372036854775808.1", None),
+            ("1e9", None),
+            ("1.x", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_decide_where_bytes_are_must_be_numbers() {
+        for key in [
+            "size",
+            "uid",
+            "gid",
+            "GNU.sparse.major",
+            "GNU.sparse.offset",
+            "GNU.sparse.realsize",
+        ] {
+            for value in ["-1", "+1", "0x10", "18446744073709551616", "1 ", "1.0", ""] {
+                assert!(read(&record(key, value)).is_err(), "{key}={value}");
+            }
+            assert!(read(&record(key, "18446744073709551615")).is_ok(), "{key}");
+        }
+        assert_eq!(
+            read(&record("size", "7")).unwrap(),
+            PaxFacts {
+                size: true,
+                ..PaxFacts::default()
+            }
+        );
+    }
+
+    #[test]
+    fn only_version_one_keeps_its_map_in_the_data() {
+        let facts = |major| read(&record("GNU.sparse.major", major)).unwrap();
+        assert!(facts("1").map_in_data && facts("1").sparse);
+        assert!(!facts("0").map_in_data && facts("0").sparse);
+    }
+}
