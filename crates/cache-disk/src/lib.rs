@@ -1,1 +1,48 @@
-//! The local disk tier of the layer cache.
+//! The local disk tier: each layer is one file, shared by every process of the host that names the same directory.
+//!
+//! ```text
+//! <dir>/layer-<64 hex>.decompressed   the layer; mode 0444; complete and verified, or not there
+//! <dir>/layer-<64 hex>.index          its index (rebuildable)
+//! <dir>/layer-<64 hex>.<kind>         what a consumer keeps next to it: see DiskTier::write_companion
+//! <dir>/lock/<64 hex>                 per-layer host lock, there while the layer is filled or removed
+//! <dir>/lock/quota                    held while a layer is made room for and appears
+//! <dir>/staging/<name>                files being written, where the file system lacks O_TMPFILE
+//! ```
+//! (128 hex digits where the digest is a SHA-512.)
+//!
+//! The file system is the truth, there is no database: an operator may remove any of these files at any time, which makes
+//! the next open a miss and leaves open readers reading.
+//!
+//! ```no_run
+//! # use cache_core::{Claim, Digest, LayerDescriptor, LayerSource, Tier};
+//! # async fn example() -> cache_core::Result<()> {
+//! let tier = cache_disk::DiskTier::builder(cache_disk::default_dir()).with_max_bytes(50 << 30).open()?;
+//! let layer = LayerDescriptor::new(Digest::sha256_of(b"blob"));
+//! if let Some(reader) = tier.open(&layer).await? {
+//!     let mut buf = [0; 512];
+//!     let read = reader.read_at(1024, &mut buf).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod companion;
+mod config;
+mod directory;
+mod failure;
+mod find;
+mod layout;
+mod lock;
+mod maintenance;
+mod publish;
+mod quota;
+mod reader;
+mod recovery;
+mod scan;
+mod tier;
+mod writer;
+
+pub use config::{DEFAULT_LOCK_PATIENCE, DEFAULT_MIN_FREE_BYTES, DiskConfig};
+pub use directory::default_dir;
+pub use maintenance::{DiskUsage, GcReport, Verification};
+pub use tier::DiskTier;

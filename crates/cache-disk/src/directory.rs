@@ -1,0 +1,235 @@
+//! The cache directory: where it is, who may use it, and the handle that everything goes through.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
+
+use cache_core::{Error, Result};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::failure::failure;
+
+/// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a home,
+/// `/tmp/clip-oci-cache-<uid>`. Relative paths in the environment do not count, as the XDG base directory
+/// specification demands.
+pub fn default_dir() -> PathBuf {
+    let uid = rustix::process::geteuid().as_raw();
+    default_dir_from(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"), uid)
+}
+
+fn default_dir_from(cache_home: Option<OsString>, home: Option<OsString>, uid: u32) -> PathBuf {
+    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(cache_home)
+        .or_else(|| absolute(home).map(|home| home.join(".cache")))
+        .map(|cache_home| cache_home.join("clip"))
+        .unwrap_or_else(|| format!("/tmp/clip-oci-cache-{uid}").into())
+}
+
+/// A cache directory that outlives its own removal: `rm -rf` of it makes the next use create it anew.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    current: RwLock<Arc<Handle>>,
+}
+
+impl Directory {
+    pub(crate) fn open(path: &Path, force_staging: bool) -> Result<Self> {
+        // A trailing slash would make the kernel follow a symlink in spite of O_NOFOLLOW.
+        let path: PathBuf = path.components().collect();
+        let handle = Handle::open(&path, force_staging)?;
+        Ok(Self {
+            path,
+            current: RwLock::new(Arc::new(handle)),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory to work in. All names are resolved against its descriptor, so that nobody who swaps a component of
+    /// the path can redirect the tier.
+    pub(crate) fn current(&self) -> Result<Arc<Handle>> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(|poison| poison.into_inner()));
+        let linked = rustix::fs::fstat(&current.fd).is_ok_and(|stat| stat.st_nlink > 0);
+        if linked {
+            return Ok(current);
+        }
+        let opened = Arc::new(Handle::open(&self.path, !current.tmpfile.load(Relaxed))?);
+        *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::clone(&opened);
+        Ok(opened)
+    }
+}
+
+use std::sync::atomic::Ordering::Relaxed;
+
+/// An open, checked cache directory and what was learned of its file system.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    fd: OwnedFd,
+    /// Whether `O_TMPFILE` is worth trying.
+    pub(crate) tmpfile: AtomicBool,
+    /// Whether `preadv2(RWF_NOWAIT)` is worth trying.
+    pub(crate) nowait: AtomicBool,
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Handle {
+    fn open(path: &Path, force_staging: bool) -> Result<Self> {
+        let fd = match open_dir(CWD, path) {
+            Err(Errno::NOENT) => create_dir(path).and_then(|()| Ok(open_dir(CWD, path)?)),
+            opened => opened.map_err(io::Error::from),
+        };
+        let fd = fd.map_err(|error| refusal(path, &why_not_opened(path, &error)).caused_by(error))?;
+        check(&fd).map_err(|why| refusal(path, &why))?;
+        Ok(Self {
+            fd,
+            tmpfile: AtomicBool::new(!force_staging),
+            nowait: AtomicBool::new(true),
+        })
+    }
+
+    /// Opens a subdirectory, which is created when it is not there.
+    pub(crate) fn subdir(&self, name: &str) -> io::Result<OwnedFd> {
+        match open_dir(self, name) {
+            Err(Errno::NOENT) => match rustix::fs::mkdirat(self, name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => Ok(open_dir(self, name)?),
+                Err(error) => Err(error.into()),
+            },
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Opens a file of the tier for reading; `None` when it is not there.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is something the tier does not put there: not a regular file, or somebody else's.
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>> {
+        // Without NONBLOCK, opening a FIFO would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(self, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NXIO) => {
+                return Err(Error::corrupt(format!("{name} is not a regular file")));
+            }
+            Err(error) => return Err(failure(&format!("open {name}"), error)),
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|error| failure(&format!("examine {name}"), error))?;
+        if !metadata.is_file() {
+            return Err(Error::corrupt(format!("{name} is not a regular file")));
+        }
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(Error::corrupt(format!(
+                "{name} belongs to user {}",
+                metadata.uid()
+            )));
+        }
+        Ok(Some(file))
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Removes a file; whether there was one.
+    pub(crate) fn unlink(&self, name: &str) -> io::Result<bool> {
+        unlink_at(self, name)
+    }
+
+    /// Makes the names in the directory durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        // fsync needs a descriptor that was opened for reading, which this one was.
+        Ok(rustix::fs::fsync(self)?)
+    }
+}
+
+fn open_dir(at: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, path, flags, Mode::empty())
+}
+
+fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Removes a file from the directory `at`; whether there was one.
+pub(crate) fn unlink_at(at: impl AsFd, name: &str) -> io::Result<bool> {
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether `name` in the directory `at` still is the file `file`, which somebody may have removed or replaced.
+pub(crate) fn still_names(at: impl AsFd, name: &str, file: &File) -> bool {
+    let named = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW);
+    let held = rustix::fs::fstat(file);
+    matches!((named, held), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+/// Why the open directory must not be used, and what to do about it.
+fn check(fd: &OwnedFd) -> Result<(), String> {
+    let stat = rustix::fs::fstat(fd).map_err(|error| format!("cannot be examined: {error}"))?;
+    let uid = rustix::process::geteuid().as_raw();
+    if stat.st_uid != uid {
+        return Err(format!(
+            "belongs to user {}, not to user {uid} who runs this: choose another directory or change its owner",
+            stat.st_uid
+        ));
+    }
+    if stat.st_mode & 0o022 != 0 {
+        return Err(format!(
+            "is writable by others (mode {:04o}): run `chmod go-w` on it, after a look at what is in it",
+            stat.st_mode & 0o7777
+        ));
+    }
+    rustix::fs::accessat(fd, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty()).map_err(|error| {
+        format!("is not writable ({error}): choose another directory or change its permissions")
+    })
+}
+
+fn why_not_opened(path: &Path, error: &io::Error) -> String {
+    let kind = rustix::fs::lstat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::Symlink) => "is a symbolic link: name the directory that it points to".into(),
+        Ok(FileType::Directory) => format!("cannot be opened ({error}): change its permissions"),
+        Ok(_) => "is not a directory: choose another path or remove the file".into(),
+        Err(_) => format!("cannot be created ({error}): choose another directory"),
+    }
+}
+
+fn refusal(path: &Path, why: &str) -> Error {
+    Error::permanent(format!("the cache directory {} {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_in_the_users_cache_or_in_tmp() {
+        let dir = |cache_home: Option<&str>, home: Option<&str>| {
+            default_dir_from(cache_home.map(Into::into), home.map(Into::into), 1000)
+        };
+        assert_eq!(dir(Some("/c"), Some("/h")), Path::new("/c/clip"));
+        assert_eq!(dir(None, Some("/h")), Path::new("/h/.cache/clip"));
+        for (cache_home, home) in [(None, None), (Some(""), Some("")), (Some("c"), Some("h"))] {
+            assert_eq!(dir(cache_home, home), Path::new("/tmp/clip-oci-cache-1000"));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Looking a layer up, and its index, which is rebuilt when it is lost.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cache_core::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result};
+
+use crate::directory::{Handle, still_names};
+use crate::failure::{blocking, failure};
+use crate::layout::{INDEX, LAYER, file_name};
+use crate::publish::NewFile;
+use crate::reader::{DiskReader, read_up_to};
+use crate::tier::Store;
+
+/// How exact the time of last use is.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest index that is read: that of a layer of 1 TiB has 64 MiB.
+const MAX_INDEX_LEN: u64 = 65 << 20;
+const HASH_PIECE_LEN: usize = 1 << 20;
+
+/// What a look at the directory came to.
+enum Look {
+    Absent,
+    Found(Arc<DiskReader>),
+    /// It is there, but whether it is the right one takes hashing all of it.
+    NeedsHashing,
+}
+
+impl Store {
+    /// Opens a committed layer; `None` when it is not there. Costs the same for any number of layers in the directory.
+    ///
+    /// # Errors
+    /// `Corrupt` when what is there is not the layer; `Invalid` when it is, but not the one that the image claims.
+    pub(crate) async fn find(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Option<Arc<DiskReader>>> {
+        match self.look(layer, None).await? {
+            Look::Absent => Ok(None),
+            Look::Found(reader) => Ok(Some(reader)),
+            Look::NeedsHashing => {
+                // One at a time, and whoever waited looks again: the index may be there by then.
+                let permit = Arc::clone(&self.hashing).acquire_owned().await;
+                match self.look(layer, permit.ok()).await? {
+                    Look::Absent => Ok(None),
+                    Look::Found(reader) => Ok(Some(reader)),
+                    Look::NeedsHashing => Err(Error::unavailable("the layer could not be hashed")),
+                }
+            }
+        }
+    }
+
+    async fn look(
+        self: &Arc<Self>,
+        layer: &LayerDescriptor,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<Look> {
+        let (store, layer) = (Arc::clone(self), layer.clone());
+        blocking(move || {
+            let look = store.look_blocking(&layer, permit.is_some());
+            drop(permit);
+            look
+        })
+        .await?
+    }
+
+    fn look_blocking(&self, layer: &LayerDescriptor, may_hash: bool) -> Result<Look> {
+        let dir = self.directory.current()?;
+        let Some(file) = dir.open_file(&file_name(&layer.digest, LAYER))? else {
+            return Ok(Look::Absent);
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|error| failure("examine the layer", error))?;
+        let index = match read_index(&dir, layer)? {
+            None if !may_hash => return Ok(Look::NeedsHashing),
+            None => rebuild_index(&dir, layer, &file, metadata.len())?,
+            Some(index) => index,
+        };
+        if *index.digest() != layer.digest {
+            return Err(Error::corrupt(
+                "the index next to the layer is that of another layer",
+            ));
+        }
+        if index.len() != metadata.len() {
+            return Err(Error::corrupt(format!(
+                "the layer's file has {} bytes instead of {}",
+                metadata.len(),
+                index.len()
+            )));
+        }
+        if let Some(claim) = layer.diff_id.filter(|claim| claim != index.diff_id()) {
+            // Digests of different algorithms can be compared only by hashing.
+            if claim.algorithm() != index.diff_id().algorithm() && !may_hash {
+                return Ok(Look::NeedsHashing);
+            }
+            if claim.algorithm() == index.diff_id().algorithm()
+                || *hash(&file, index.len(), claim.algorithm(), &mut |_| true)?
+                    .finish(layer.digest)
+                    .diff_id()
+                    != claim
+            {
+                return Err(Error::invalid(format!(
+                    "the image claims the diff ID {claim}, but the verified layer has {}",
+                    index.diff_id()
+                )));
+            }
+        }
+        touch(&file, metadata.modified().ok());
+        let len = index.len();
+        Ok(Look::Found(Arc::new(DiskReader::complete(
+            &self.name,
+            layer.digest,
+            dir,
+            Arc::new(file),
+            len,
+        ))))
+    }
+}
+
+/// The index next to a layer; `None` when it is missing or cannot be read as one.
+pub(crate) fn read_index(dir: &Handle, layer: &LayerDescriptor) -> Result<Option<LayerIndex>> {
+    let Some(file) = dir.open_file(&file_name(&layer.digest, INDEX))? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_INDEX_LEN).read_to_end(&mut bytes);
+    read.map_err(|error| failure("read the layer's index", error))?;
+    Ok(LayerIndex::decode(&bytes).ok())
+}
+
+/// Makes the index of a layer that lost it from the layer itself, and puts it next to the layer.
+///
+/// # Errors
+/// `Corrupt` when the layer is not what its diff ID says.
+fn rebuild_index(dir: &Arc<Handle>, layer: &LayerDescriptor, file: &File, len: u64) -> Result<LayerIndex> {
+    let algorithm = layer.diff_id.map_or(Algorithm::Sha256, |claim| claim.algorithm());
+    let index = hash(file, len, algorithm, &mut |_| true)?.finish(layer.digest);
+    if layer.diff_id.is_some_and(|claim| claim != *index.diff_id()) {
+        return Err(Error::corrupt(
+            "the layer has lost its index and does not match its diff ID",
+        ));
+    }
+    store_index(dir, &index, file);
+    Ok(index)
+}
+
+/// Puts a rebuilt index next to its layer `file`. A failure costs no more than rebuilding it again.
+pub(crate) fn store_index(dir: &Arc<Handle>, index: &LayerIndex, file: &File) {
+    let (layer_name, index_name) = (file_name(index.digest(), LAYER), file_name(index.digest(), INDEX));
+    let stored = NewFile::holding(dir, &index.encode()).and_then(|mut new| new.replace(&index_name));
+    // The layer may have been removed meanwhile, and its companions with it.
+    if stored.is_ok() && !still_names(dir, &layer_name, file) && !dir.contains(&layer_name) {
+        let _ = dir.unlink(&index_name);
+    }
+}
+
+/// Hashes a layer's file of `len` bytes. `go_on` is told the number of bytes done after each piece, and stops the work by
+/// returning `false`.
+pub(crate) fn hash(
+    file: &File,
+    len: u64,
+    algorithm: Algorithm,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<IndexBuilder> {
+    let mut builder = IndexBuilder::new(algorithm);
+    while builder.len() < len {
+        let piece =
+            usize::try_from(len - builder.len()).map_or(HASH_PIECE_LEN, |rest| rest.min(HASH_PIECE_LEN));
+        let bytes =
+            read_up_to(file, builder.len(), piece).map_err(|error| failure("read the layer", error))?;
+        builder.update(&bytes);
+        if bytes.len() < piece {
+            return Err(Error::corrupt(format!(
+                "the layer's file was cut at byte {}",
+                builder.len()
+            )));
+        }
+        if !go_on(builder.len()) {
+            return Err(Error::unavailable("nobody waits for the hash any more"));
+        }
+    }
+    Ok(builder)
+}
+
+/// Notes that a layer was used. Not worth failing a read for: the directory may have become read-only.
+fn touch(file: &File, modified: Option<SystemTime>) {
+    // A time in the future would keep the layer from ever being evicted.
+    let fresh = modified
+        .and_then(|time| time.elapsed().ok())
+        .is_some_and(|age| age < TOUCH_INTERVAL);
+    if !fresh {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}

@@ -1,0 +1,164 @@
+//! Locks that exclude every other task and process of the host: one for each layer, one for the quota.
+//!
+//! A lock is an exclusive `flock` of a file in `lock/`, so the kernel releases it when its holder dies. The holder writes
+//! its pid into the file, shows that it makes progress by the file's mtime, and removes the file before it unlocks it:
+//! whoever locked a file has therefore to look whether it still is the one that the name stands for.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::directory::{Handle, still_names, unlink_at};
+use crate::layout::LOCK_DIR;
+
+/// How often a holder shows progress at most.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a lock file that vanishes under our hands is tried again at once, before it counts as busy.
+const VANISHED_RETRIES: usize = 16;
+const MAX_PID_LEN: u64 = 20;
+
+/// An exclusive lock that is held. Dropping it removes the lock file and releases the lock.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    dir: OwnedFd,
+    name: String,
+    file: File,
+    last_beat: Instant,
+}
+
+/// What an attempt to lock came to.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Held(FileLock),
+    Busy(Holder),
+}
+
+/// What is known of whoever holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: Option<u32>,
+    /// When it last showed progress; `None` when it has just released the lock.
+    pub(crate) heartbeat: Option<SystemTime>,
+}
+
+impl FileLock {
+    /// Locks `name` unless somebody else holds it. Never waits.
+    pub(crate) fn try_acquire(dir: &Handle, name: &str) -> io::Result<Attempt> {
+        for _ in 0..VANISHED_RETRIES {
+            let dir = dir.subdir(LOCK_DIR)?;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let mut file = File::from(rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+            match file.try_lock() {
+                Ok(()) if still_names(&dir, name, &file) => {
+                    file.set_len(0)?;
+                    file.write_all(std::process::id().to_string().as_bytes())?;
+                    let lock = Self {
+                        dir,
+                        name: name.to_owned(),
+                        file,
+                        last_beat: Instant::now(),
+                    };
+                    return Ok(Attempt::Held(lock));
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(Attempt::Busy(Holder::of(&file))),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(Attempt::Busy(Holder {
+            pid: None,
+            heartbeat: None,
+        }))
+    }
+
+    /// Shows progress, at most once in a while.
+    pub(crate) fn beat(&mut self) {
+        if self.last_beat.elapsed() >= HEARTBEAT {
+            self.last_beat = Instant::now();
+            self.touch();
+        }
+    }
+
+    /// A heartbeat that fails is not worth failing the fill for: at worst others stop waiting for it.
+    fn touch(&self) {
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
+    /// Runs `work`, which may take long within a single system call, and shows progress meanwhile.
+    pub(crate) fn beat_during<T>(&self, work: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let (done, wait) = channel::<()>();
+            let beats = move || {
+                while wait.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+                    self.touch();
+                }
+            };
+            self.touch();
+            // Without a thread to spare the work is done without heartbeats.
+            let _ = thread::Builder::new()
+                .name("cache-disk-beat".into())
+                .spawn_scoped(scope, beats);
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // An operator may have removed the file, and somebody else may hold a new one of the same name.
+        if still_names(&self.dir, &self.name, &self.file) {
+            let _ = unlink_at(&self.dir, &self.name);
+        }
+    }
+}
+
+impl Holder {
+    fn of(file: &File) -> Self {
+        let mut pid = String::new();
+        let read = file.take(MAX_PID_LEN).read_to_string(&mut pid);
+        let pid = read.ok().and_then(|_| pid.parse().ok());
+        Self {
+            pid,
+            heartbeat: file.metadata().and_then(|metadata| metadata.modified()).ok(),
+        }
+    }
+}
+
+/// Decides how long to wait for a holder: for as long as it makes progress.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    limit: Duration,
+    last: Option<(Holder, tokio::time::Instant)>,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, last: None }
+    }
+
+    /// Takes a look at the holder, and tells whether it has made no progress for longer than the limit. A heartbeat is
+    /// judged by its age only when it was seen twice, because a new holder takes a moment to write its first one; and by
+    /// how long it was seen unchanged, because the file system's clock may not be ours.
+    pub(crate) fn is_exhausted_by(&mut self, holder: Holder) -> bool {
+        match self.last {
+            Some((last, since)) if last == holder => {
+                let age = holder
+                    .heartbeat
+                    .and_then(|beat| beat.elapsed().ok())
+                    .unwrap_or_default();
+                age > self.limit || since.elapsed() > self.limit
+            }
+            _ => {
+                self.last = Some((holder, tokio::time::Instant::now()));
+                false
+            }
+        }
+    }
+}

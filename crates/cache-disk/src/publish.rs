@@ -1,0 +1,200 @@
+//! Files that are written in full before they get their name.
+//!
+//! Where the file system has `O_TMPFILE`, a new file has no name at all until it is linked, so that a crash leaves nothing
+//! behind. Elsewhere, and to replace an existing file, it has a name in `staging/` and is locked for as long as it is
+//! being written: recovery removes what nobody holds a lock on.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::directory::{Handle, still_names, unlink_at};
+use crate::layout::STAGING_DIR;
+
+/// How many staging names are tried: they are unique but for processes of the same pid in different containers.
+const NAME_TRIES: usize = 16;
+
+/// A file of mode 0444 being written. Dropping it removes it, unless it was given its name.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    dir: Arc<Handle>,
+    /// In front of `file`: its name goes before its lock.
+    staged: Option<StagingName>,
+    file: Arc<File>,
+}
+
+impl NewFile {
+    pub(crate) fn create(dir: &Arc<Handle>) -> io::Result<Self> {
+        if dir.tmpfile.load(Relaxed) {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            match rustix::fs::openat(dir, ".", flags, mode()) {
+                Ok(fd) => {
+                    return Ok(Self {
+                        dir: Arc::clone(dir),
+                        staged: None,
+                        file: Arc::new(fd.into()),
+                    });
+                }
+                // The last two are what kernels and file systems answer that do not know the flag.
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => dir.tmpfile.store(false, Relaxed),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (staged, file) = StagingName::create(dir)?;
+        Ok(Self {
+            dir: Arc::clone(dir),
+            staged: Some(staged),
+            file: Arc::new(file),
+        })
+    }
+
+    /// A new file that holds `bytes`.
+    pub(crate) fn holding(dir: &Arc<Handle>, bytes: &[u8]) -> io::Result<Self> {
+        let new = Self::create(dir)?;
+        new.file.write_all_at(bytes, 0)?;
+        Ok(new)
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Makes the content durable, which both ways of naming do as well: this does it ahead.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Gives the file its name, durably: content first, then the name.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is a file of the name, which is left alone.
+    pub(crate) fn publish(&mut self, name: &str) -> io::Result<()> {
+        self.sync()?;
+        match &self.staged {
+            None => self.link_anonymous(&self.dir, name)?,
+            Some(staged) => staged.link(&self.dir, name)?,
+        }
+        let durable = self.settle().and_then(|()| self.dir.sync());
+        if durable.is_err() {
+            // What may vanish in a power loss was not published.
+            self.dir.unlink(name)?;
+        }
+        durable
+    }
+
+    /// Gives the file its name in place of any file that has it. The content is durable, the name only once the
+    /// directory is synced: for files that can be rebuilt.
+    pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
+        self.sync()?;
+        if self.staged.is_none() {
+            match self.link_anonymous(&self.dir, name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stage()?,
+                linked => return linked,
+            }
+        }
+        if let Some(staged) = &self.staged {
+            rustix::fs::renameat(&staged.dir, &staged.name, &self.dir, name)?;
+        }
+        self.settle()
+    }
+
+    /// Ends the file's life as one being written.
+    fn settle(&mut self) -> io::Result<()> {
+        match self.staged.take() {
+            None => Ok(()),
+            Some(_) => self.file.unlock(),
+        }
+    }
+
+    /// Gives a file without a name one in `staging/`.
+    fn stage(&mut self) -> io::Result<()> {
+        self.file.try_lock()?;
+        let dir = self.dir.subdir(STAGING_DIR)?;
+        let name = unused_name(|name| self.link_anonymous(&dir, name))?;
+        self.staged = Some(StagingName { dir, name });
+        Ok(())
+    }
+
+    fn link_anonymous(&self, dir: impl std::os::fd::AsFd, name: &str) -> io::Result<()> {
+        let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let linked = match rustix::fs::linkat(CWD, file, &dir, name, AtFlags::SYMLINK_FOLLOW) {
+            // Without /proc there is another way, which needs a privilege or a new kernel.
+            Err(Errno::NOENT) => rustix::fs::linkat(&self.file, "", &dir, name, AtFlags::EMPTY_PATH),
+            linked => linked,
+        };
+        if !matches!(linked, Ok(()) | Err(Errno::EXIST | Errno::NOSPC | Errno::DQUOT)) {
+            // A file that cannot get a name is lost: the next ones have one from the start.
+            self.dir.tmpfile.store(false, Relaxed);
+        }
+        Ok(linked?)
+    }
+}
+
+/// A name in `staging/`, removed when dropped.
+#[derive(Debug)]
+struct StagingName {
+    dir: OwnedFd,
+    name: String,
+}
+
+impl StagingName {
+    fn create(dir: &Handle) -> io::Result<(Self, File)> {
+        let dir = dir.subdir(STAGING_DIR)?;
+        let mut created = None;
+        let name = unused_name(|name| {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = File::from(rustix::fs::openat(&dir, name, flags, mode())?);
+            // Until it is locked, recovery takes the file for a leftover.
+            if file.try_lock().is_err() || !still_names(&dir, name, &file) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            created = Some(file);
+            Ok(())
+        })?;
+        let staged = Self { dir, name };
+        created
+            .map(|file| (staged, file))
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn link(&self, dir: &Handle, name: &str) -> io::Result<()> {
+        match rustix::fs::linkat(&self.dir, &self.name, dir, name, AtFlags::empty()) {
+            // No hard links here. The layer's lock is held, so nobody else makes the name in between.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) if !dir.contains(name) => {
+                Ok(rustix::fs::renameat(&self.dir, &self.name, dir, name)?)
+            }
+            linked => Ok(linked?),
+        }
+    }
+}
+
+impl Drop for StagingName {
+    fn drop(&mut self) {
+        let _ = unlink_at(&self.dir, &self.name);
+    }
+}
+
+fn mode() -> Mode {
+    Mode::RUSR | Mode::RGRP | Mode::ROTH
+}
+
+/// Finds a name that `make` does not know yet, and returns it.
+fn unused_name(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut tries = 0;
+    loop {
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        tries += 1;
+        match make(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAME_TRIES => {}
+            made => return made.map(|()| name),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Room: how much the layers may take and how much of the disk is left free, and the eviction of what is used least.
+//!
+//! Two limits, kept in different ways. `min_free_bytes` is kept while a layer is written, because the disk fills up then.
+//! `max_bytes` is kept at the moment a layer appears: only then is it known to be right and how long it is, so that
+//! a fill which fails has evicted nothing for it.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use cache_core::{Digest, Error, LayerIndex, Result};
+
+use crate::directory::Handle;
+use crate::failure::{failure, is_full};
+use crate::layout::{LAYER, QUOTA_LOCK, file_name};
+use crate::lock::{Attempt, FileLock};
+use crate::scan::{Files, companions_of, scan};
+use crate::tier::Store;
+
+/// How long the quota lock is waited for. It is held for milliseconds, unless its holder is stopped: then the limit may be
+/// exceeded by one layer of each process that goes on without it.
+const QUOTA_LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How long a file system may take to show the space of removed files as free.
+const FREEING_WAIT: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(5);
+/// How often something is evicted for a write that the file system refuses.
+const FULL_RETRIES: usize = 8;
+
+/// What an eviction did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evicted {
+    pub(crate) layers: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Store {
+    /// Refuses a layer that is, or grows, longer than the quota, before anything is evicted for it.
+    pub(crate) fn check_quota(&self, len: u64) -> Result<()> {
+        let needed = len.saturating_add(LayerIndex::encoded_len(len));
+        match self.config.max_bytes {
+            Some(max) if needed > max => Err(Error::unavailable(format!(
+                "the layer is larger than the quota of {max} bytes: it is read without being cached"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Evicts until `incoming` more bytes leave `min_free_bytes` of the disk free.
+    pub(crate) fn make_room_on_disk(&self, dir: &Handle, keep: &Digest, incoming: u64) -> Result<()> {
+        let wanted = self.config.min_free_bytes.saturating_add(incoming);
+        let missing = || -> Result<u64> {
+            Ok(wanted.saturating_sub(free_bytes(dir).map_err(|error| failure("examine the disk", error))?))
+        };
+        if self.config.min_free_bytes == 0 || missing()? == 0 {
+            return Ok(());
+        }
+        // Others may be making room as well: under the lock only what is missing then is evicted.
+        let _quota = lock_quota(dir)?;
+        let evicted = self.evict(dir, Some(keep), missing()?)?;
+        let mut waited = Duration::ZERO;
+        while missing()? > 0 {
+            if evicted.layers == 0 || waited >= FREEING_WAIT {
+                return Err(Error::unavailable(format!(
+                    "the disk is full: {} bytes of it are to be left free",
+                    self.config.min_free_bytes
+                )));
+            }
+            thread::sleep(POLL);
+            waited += POLL;
+        }
+        Ok(())
+    }
+
+    /// Evicts until `incoming` more bytes of the layer `keep` are within `max_bytes`. The room is the caller's for as long
+    /// as it keeps what this returns.
+    pub(crate) fn make_room_in_quota(
+        &self,
+        dir: &Handle,
+        keep: &Digest,
+        incoming: u64,
+    ) -> Result<Option<FileLock>> {
+        let Some(max) = self.config.max_bytes else {
+            return Ok(None);
+        };
+        let quota = lock_quota(dir)?;
+        let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
+        let over = used.saturating_add(incoming).saturating_sub(max);
+        if over > 0 && self.evict(dir, Some(keep), over)?.bytes < over {
+            return Err(Error::unavailable(format!(
+                "no room within the quota of {max} bytes: the other layers are in use"
+            )));
+        }
+        Ok(quota)
+    }
+
+    /// Does `work`, evicting `needed` bytes each time the file system has no room for it.
+    pub(crate) fn when_full_evict<T>(
+        &self,
+        dir: &Handle,
+        keep: &Digest,
+        needed: u64,
+        what: &str,
+        mut work: impl FnMut() -> io::Result<T>,
+    ) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            match work() {
+                Err(error) if is_full(&error) => {
+                    tries += 1;
+                    if tries > FULL_RETRIES || self.evict(dir, Some(keep), needed)?.layers == 0 {
+                        return Err(failure(what, error));
+                    }
+                }
+                done => return done.map_err(|error| failure(what, error)),
+            }
+        }
+    }
+
+    /// Evicts the least recently used layers until `needed` bytes are gone, but none when all of them are not enough.
+    pub(crate) fn evict(&self, dir: &Handle, keep: Option<&Digest>, needed: u64) -> Result<Evicted> {
+        let mut evicted = Evicted::default();
+        if needed == 0 {
+            return Ok(evicted);
+        }
+        let mut candidates: Vec<(SystemTime, Digest, Files)> = self
+            .scan(dir)?
+            .into_iter()
+            .filter(|(digest, _)| Some(digest) != keep)
+            .filter_map(|(digest, files)| Some((files.layer?.1, digest, files)))
+            .collect();
+        if candidates.iter().map(|(.., files)| files.bytes).sum::<u64>() < needed {
+            return Ok(evicted);
+        }
+        candidates.sort_unstable_by_key(|(used, digest, _)| (*used, *digest));
+        for (_, digest, files) in candidates {
+            if evicted.bytes >= needed {
+                break;
+            }
+            // A layer whose lock is taken is being filled or removed by somebody.
+            let Ok(Attempt::Held(lock)) = FileLock::try_acquire(dir, &digest.hex()) else {
+                continue;
+            };
+            if remove_files(dir, &lock, &digest, &files.companions).is_ok_and(|removed| removed) {
+                evicted.layers += 1;
+                evicted.bytes += files.bytes;
+                self.evicted_layers.fetch_add(1, Relaxed);
+                tracing::info!(%digest, bytes = files.bytes, "evicted layer from disk");
+            }
+        }
+        Ok(evicted)
+    }
+
+    /// Removes a layer and its companions; whether there was a layer. While somebody else holds its lock, what it is
+    /// about to commit is not removed, and the companions are left to it.
+    pub(crate) fn remove_layer(&self, dir: &Handle, digest: &Digest) -> io::Result<bool> {
+        match FileLock::try_acquire(dir, &digest.hex())? {
+            Attempt::Held(lock) => remove_files(dir, &lock, digest, &companions_of(dir, digest)?),
+            Attempt::Busy(_) => dir.unlink(&file_name(digest, LAYER)),
+        }
+    }
+
+    pub(crate) fn scan(&self, dir: &Handle) -> Result<std::collections::BTreeMap<Digest, Files>> {
+        scan(dir).map_err(|error| failure("list the cache directory", error))
+    }
+}
+
+/// Removes the files of a layer whose lock is held: the layer first, so that it is never there without its index.
+pub(crate) fn remove_files(
+    dir: &Handle,
+    _lock: &FileLock,
+    digest: &Digest,
+    companions: &[String],
+) -> io::Result<bool> {
+    let removed = dir.unlink(&file_name(digest, LAYER))?;
+    for kind in companions {
+        dir.unlink(&file_name(digest, kind))?;
+    }
+    Ok(removed)
+}
+
+/// How many bytes of the file system this user may still write.
+pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
+    let stat = rustix::fs::fstatvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Waits for the lock that makes room a question of one process at a time; `None` when its holder does not give it up.
+fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match FileLock::try_acquire(dir, QUOTA_LOCK).map_err(|error| failure("lock the quota", error))? {
+            Attempt::Held(lock) => return Ok(Some(lock)),
+            Attempt::Busy(_) if waited >= QUOTA_LOCK_WAIT => return Ok(None),
+            Attempt::Busy(_) => thread::sleep(POLL),
+        }
+        waited += POLL;
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading a layer's file, while it is written and after.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{ByteStream, Digest, Error, LayerReader, Result};
+use futures_util::{StreamExt, future, stream};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use crate::directory::Handle;
+use crate::failure::{blocking, failure};
+
+/// How much is read at once, in bytes: what a read that has to wait for the disk allocates, and how long the page cache
+/// is copied from before other tasks get their turn.
+const PIECE_LEN: usize = 256 * 1024;
+
+/// An open layer. It holds the file's descriptor: whatever happens to the name, the bytes stay readable.
+#[derive(Debug)]
+pub(crate) struct DiskReader {
+    tier: Arc<str>,
+    digest: Digest,
+    dir: Arc<Handle>,
+    file: Arc<File>,
+    /// How many bytes are there to read. Grows while the layer is written, then never changes.
+    written: AtomicU64,
+    /// Set once `written` is the length of the layer.
+    complete: AtomicBool,
+}
+
+impl DiskReader {
+    /// A reader of a committed layer of `len` bytes.
+    pub(crate) fn complete(
+        tier: &Arc<str>,
+        digest: Digest,
+        dir: Arc<Handle>,
+        file: Arc<File>,
+        len: u64,
+    ) -> Self {
+        let reader = Self::growing(tier, digest, dir, file);
+        reader.grow_to(len);
+        reader.end();
+        reader
+    }
+
+    /// A reader of a layer of which nothing is written yet.
+    pub(crate) fn growing(tier: &Arc<str>, digest: Digest, dir: Arc<Handle>, file: Arc<File>) -> Self {
+        let tier = Arc::clone(tier);
+        Self {
+            tier,
+            digest,
+            dir,
+            file,
+            written: AtomicU64::new(0),
+            complete: AtomicBool::new(false),
+        }
+    }
+
+    /// The first `written` bytes are in the file now.
+    pub(crate) fn grow_to(&self, written: u64) {
+        self.written.store(written, Release);
+    }
+
+    /// What is written is the layer.
+    pub(crate) fn end(&self) {
+        self.complete.store(true, Release);
+    }
+
+    /// Reads from the page cache, on the caller's thread; `None` when the kernel would have to wait for the disk.
+    fn read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
+        if !self.dir.nowait.load(Relaxed) {
+            return None;
+        }
+        let bufs = &mut [IoSliceMut::new(buf)];
+        match rustix::io::preadv2(&self.file, bufs, offset, ReadWriteFlags::NOWAIT) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                self.dir.nowait.store(false, Relaxed);
+                None
+            }
+            // Nothing, and every other error, is for the read that may wait to judge.
+            read => read.ok().filter(|read| *read > 0),
+        }
+    }
+
+    /// Reads exactly `len` bytes, off the runtime's threads.
+    async fn read_waiting(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let file = Arc::clone(&self.file);
+        let read = blocking(move || read_up_to(&file, offset, len)).await;
+        let bytes = read.and_then(|read| read.map_err(|error| failure("read the layer", error)));
+        let bytes = bytes.map_err(|error| self.place(error))?;
+        if bytes.len() < len {
+            let end = offset + bytes.len() as u64;
+            return Err(self.place(Error::corrupt(format!("the layer's file was cut at byte {end}"))));
+        }
+        Ok(bytes)
+    }
+
+    fn place(&self, error: Error) -> Error {
+        error.at(&self.tier, "read").of_layer(&self.digest)
+    }
+}
+
+#[async_trait]
+impl LayerReader for DiskReader {
+    fn len(&self) -> Option<u64> {
+        self.complete.load(Acquire).then(|| self.written.load(Acquire))
+    }
+
+    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let there = self.written.load(Acquire).saturating_sub(offset);
+        let len = usize::try_from(there).map_or(buf.len(), |there| there.min(buf.len()));
+        let mut rest = &mut buf[..len];
+        let mut offset = offset;
+        while !rest.is_empty() {
+            let piece = rest.len().min(PIECE_LEN);
+            let read = match self.read_cached(offset, &mut rest[..piece]) {
+                Some(read) => read,
+                None => {
+                    rest[..piece].copy_from_slice(&self.read_waiting(offset, piece).await?);
+                    piece
+                }
+            };
+            offset += read as u64;
+            rest = &mut rest[read..];
+            if !rest.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(len)
+    }
+
+    /// While the layer is being written, the end of what is written is an `Unavailable` error: it is not the layer's end.
+    fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
+        let mut next = offset;
+        let reader = Arc::clone(&self);
+        let pieces = std::iter::from_fn(move || {
+            let complete = self.complete.load(Acquire);
+            let there = self.written.load(Acquire).saturating_sub(next);
+            let len = usize::try_from(there).map_or(PIECE_LEN, |there| there.min(PIECE_LEN));
+            let piece = (next, len);
+            next = next.saturating_add(len as u64);
+            (len > 0 || !complete).then_some(piece)
+        });
+        let read = move |(offset, len)| {
+            let reader = Arc::clone(&reader);
+            async move {
+                if len == 0 {
+                    return Err(reader.place(Error::unavailable("the layer is still being written")));
+                }
+                reader.read_waiting(offset, len).await.map(Bytes::from)
+            }
+        };
+        let mut failed = false;
+        let until_failed = move |piece: &Result<Bytes>| {
+            let go_on = !failed;
+            failed = piece.is_err();
+            future::ready(go_on)
+        };
+        // Two at once: the piece that is waited for and the one after it.
+        stream::iter(pieces)
+            .map(read)
+            .buffered(2)
+            .take_while(until_failed)
+            .boxed()
+    }
+}
+
+/// Reads `len` bytes, or fewer when the file ends before.
+pub(crate) fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = offset + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The capacity may be larger than what was asked for.
+    bytes.truncate(len);
+    Ok(bytes)
+}

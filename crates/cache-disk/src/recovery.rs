@@ -1,0 +1,84 @@
+//! Leftovers of processes that died: found by the locks that nobody holds, and so safe while others work.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use cache_core::Digest;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::directory::{Handle, still_names, unlink_at};
+use crate::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
+use crate::lock::{Attempt, FileLock};
+use crate::quota::remove_files;
+use crate::scan::{for_each_name, scan};
+
+/// Removes staging files, lock files and companions without a layer that belong to nobody alive, and returns how many
+/// files it removed. Blocks.
+pub(crate) fn remove_leftovers(dir: &Handle) -> io::Result<u64> {
+    Ok(remove_staged(dir)? + remove_locks(dir)? + remove_orphans(dir)?)
+}
+
+fn remove_staged(dir: &Handle) -> io::Result<u64> {
+    let staging = dir.subdir(STAGING_DIR)?;
+    let mut removed = 0;
+    for name in names(&staging)? {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&staging, &*name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        match file.try_lock() {
+            // The lock is kept until the name is gone: a new writer that has not locked its file yet notices.
+            Ok(()) if still_names(&staging, &name, &file) => {
+                removed += u64::from(unlink_at(&staging, &name)?);
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_locks(dir: &Handle) -> io::Result<u64> {
+    let locks = dir.subdir(LOCK_DIR)?;
+    let mut removed = 0;
+    for name in names(&locks)? {
+        if name == QUOTA_LOCK || Digest::from_hex(&name).is_ok() {
+            // To lock it and let it go is what its holder would have done.
+            removed += u64::from(matches!(FileLock::try_acquire(dir, &name)?, Attempt::Held(_)));
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_orphans(dir: &Handle) -> io::Result<u64> {
+    let mut removed = 0;
+    for (digest, files) in scan(dir)? {
+        if files.layer.is_some() {
+            continue;
+        }
+        let Attempt::Held(lock) = FileLock::try_acquire(dir, &digest.hex())? else {
+            continue;
+        };
+        // Since the scan somebody may have committed the layer, and left the lock to us.
+        if !dir.contains(&file_name(&digest, LAYER)) {
+            remove_files(dir, &lock, &digest, &files.companions)?;
+            removed += files.companions.len() as u64;
+        }
+    }
+    Ok(removed)
+}
+
+fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for_each_name(dir, |name| {
+        if name != "." && name != ".." {
+            names.push(name.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(names)
+}

@@ -1,0 +1,76 @@
+//! What is in a cache directory: the file system is asked every time, because other processes and operators change it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
+
+use cache_core::Digest;
+use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
+
+use crate::directory::Handle;
+use crate::layout::{self, LAYER};
+
+/// The files of one layer.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// Length and time of last use of the layer itself; `None` when only companions are there.
+    pub(crate) layer: Option<(u64, SystemTime)>,
+    /// The kinds of the other files.
+    pub(crate) companions: Vec<String>,
+    /// Length of all files in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// All files of the tier, by layer. Blocks; memory is a few hundred bytes for each layer, for the time of the call.
+pub(crate) fn scan(dir: &Handle) -> io::Result<BTreeMap<Digest, Files>> {
+    let mut layers = BTreeMap::<Digest, Files>::new();
+    for_each_name(dir, |name| {
+        let Some((digest, kind)) = layout::parse_file_name(name) else {
+            return Ok(());
+        };
+        let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            stat => stat?,
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(());
+        }
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        let files = layers.entry(digest).or_default();
+        files.bytes += len;
+        if kind == LAYER {
+            let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+            let nanos = Duration::from_nanos(u32::try_from(stat.st_mtime_nsec).unwrap_or(0).into());
+            files.layer = Some((len, SystemTime::UNIX_EPOCH + seconds + nanos));
+        } else {
+            files.companions.push(kind.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(layers)
+}
+
+/// The kinds of the files next to the layer `digest`.
+pub(crate) fn companions_of(dir: &Handle, digest: &Digest) -> io::Result<Vec<String>> {
+    let mut kinds = Vec::new();
+    for_each_name(dir, |name| {
+        match layout::parse_file_name(name) {
+            Some((of, kind)) if of == *digest && kind != LAYER => kinds.push(kind.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(kinds)
+}
+
+/// Calls `visit` with every name in a directory that is UTF-8, as all names of the tier are.
+pub(crate) fn for_each_name(dir: impl AsFd, mut visit: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+    for entry in Dir::read_from(dir)? {
+        if let Ok(name) = entry?.file_name().to_str() {
+            visit(name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! The tier itself: how the parts make up what the contracts ask for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::{
+    Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
+    Result, Tier,
+};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+
+use crate::DiskConfig;
+use crate::directory::Directory;
+use crate::failure::failure;
+use crate::layout::{LAYER, file_name};
+use crate::lock::{Attempt, FileLock, Holder, Patience};
+use crate::recovery::remove_leftovers;
+use crate::writer::DiskWriter;
+
+/// How long a busy lock is waited for before the next look: at first, and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A cache directory on a local disk, shared by all processes of the host that open it.
+///
+/// Clones are the same tier. Filling a layer is exclusive on the host: [`create`](Tier::create) waits for whoever fills it
+/// already, and then finds it there.
+#[derive(Clone, Debug)]
+pub struct DiskTier {
+    pub(crate) store: Arc<Store>,
+}
+
+/// What the parts of the tier share.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: DiskConfig,
+    pub(crate) directory: Directory,
+    pub(crate) evicted_layers: AtomicU64,
+    /// One layer is hashed at a time: it keeps a processor and a disk busy.
+    pub(crate) hashing: Arc<Semaphore>,
+    /// Whether leftovers were looked for.
+    recovered: AtomicBool,
+}
+
+impl DiskTier {
+    /// The default settings for the cache directory `dir`, to be changed and [opened](DiskConfig::open).
+    pub fn builder(dir: impl Into<std::path::PathBuf>) -> DiskConfig {
+        DiskConfig::new(dir)
+    }
+
+    /// Opens the cache directory, which is created if absent. Takes a few system calls, however many layers there are.
+    ///
+    /// # Errors
+    /// `Permanent` when the directory cannot be created, is a symlink or no directory, belongs to somebody else, is
+    /// writable by others, or is not writable by this user. The message says which, and what to do.
+    pub fn open(config: DiskConfig) -> Result<Self> {
+        let name: Arc<str> = config.name.as_str().into();
+        let directory = Directory::open(&config.dir, config.force_staging)
+            .map_err(|error| error.at(&name, "open the directory"))?;
+        tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
+        let store = Store {
+            name,
+            config,
+            directory,
+            evicted_layers: AtomicU64::new(0),
+            hashing: Arc::new(Semaphore::new(1)),
+            recovered: AtomicBool::new(false),
+        };
+        Ok(Self {
+            store: Arc::new(store),
+        })
+    }
+
+    /// The cache directory.
+    pub fn dir(&self) -> &std::path::Path {
+        self.store.directory.path()
+    }
+
+    fn place<'a>(&'a self, operation: &'static str, digest: &'a Digest) -> impl Fn(Error) -> Error + 'a {
+        move |error| error.at(&self.store.name, operation).of_layer(digest)
+    }
+
+    async fn claim(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        // The blob is rarely longer than the layer: what cannot fit is refused before anybody fetches it.
+        self.store.check_quota(layer.size.unwrap_or(0))?;
+        self.recover_once().await?;
+        let mut patience = Patience::new(self.store.config.lock_patience);
+        let mut wait = FIRST_WAIT;
+        loop {
+            let name = layer.digest.hex();
+            let attempt = self.off_the_runtime("create", move |_, dir| {
+                FileLock::try_acquire(dir, &name).map_err(|error| failure("lock the layer", error))
+            });
+            let attempt = attempt.await?;
+            // With the lock held nobody commits any more; without it, somebody may just have.
+            let damaged = match self.store.find(layer).await {
+                Ok(Some(reader)) => return Ok(Claim::Exists(reader)),
+                Ok(None) => false,
+                Err(error) if error.kind() == ErrorKind::Corrupt => true,
+                Err(error) => return Err(error),
+            };
+            match attempt {
+                Attempt::Held(lock) => return self.begin(layer, lock, damaged).await,
+                Attempt::Busy(holder) if patience.is_exhausted_by(holder) => return Err(stalled(holder)),
+                Attempt::Busy(_) => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LAST_WAIT);
+        }
+    }
+
+    async fn begin(&self, layer: &LayerDescriptor, lock: FileLock, damaged: bool) -> Result<Claim> {
+        let layer = layer.clone();
+        let writer = self.off_the_runtime("create", move |store, dir| {
+            if damaged {
+                let name = file_name(&layer.digest, LAYER);
+                dir.unlink(&name)
+                    .map_err(|error| failure(&format!("remove {name}"), error))?;
+            }
+            DiskWriter::begin(store, &layer, lock)
+        });
+        Ok(Claim::Write(Box::new(writer.await?)))
+    }
+
+    /// Removes the leftovers of dead processes when this tier is written to for the first time.
+    async fn recover_once(&self) -> Result<()> {
+        if self.store.recovered.swap(true, Relaxed) {
+            return Ok(());
+        }
+        self.off_the_runtime("recover", |_, dir| {
+            match remove_leftovers(dir) {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "removed what processes that died had left"),
+                // Space that is not reclaimed is no reason to fail a fill.
+                Err(error) => tracing::warn!(%error, "could not remove what processes that died have left"),
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn stalled(holder: Holder) -> Error {
+    let who = holder
+        .pid
+        .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    let quiet = holder
+        .heartbeat
+        .and_then(|beat| beat.elapsed().ok())
+        .unwrap_or_default()
+        .as_secs();
+    Error::unavailable(format!(
+        "{who} fills the layer, but has made no progress for {quiet} s: read it without caching it"
+    ))
+}
+
+#[async_trait]
+impl LayerSource for DiskTier {
+    fn name(&self) -> &str {
+        &self.store.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+            .with_random_access()
+            .with_verified()
+            .with_read_while_write()
+            .with_list()
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        let found = self
+            .store
+            .find(layer)
+            .await
+            .map_err(self.place("open", &layer.digest))?;
+        let Some(reader) = found else { return Ok(None) };
+        tracing::debug!(
+            digest = %layer.digest,
+            path = %self.dir().join(file_name(&layer.digest, LAYER)).display(),
+            bytes = reader.len().unwrap_or(0),
+            "disk cache hit"
+        );
+        Ok(Some(reader))
+    }
+}
+
+#[async_trait]
+impl Tier for DiskTier {
+    async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        self.claim(layer)
+            .await
+            .map_err(self.place("create", &layer.digest))
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<bool> {
+        let of = *digest;
+        self.off_the_runtime("remove", move |store, dir| {
+            store
+                .remove_layer(dir, &of)
+                .map_err(|error| failure("remove the layer", error))
+        })
+        .await
+        .map_err(self.place("remove", digest))
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+        let tier = self.clone();
+        let listed = async move {
+            let layers = tier.off_the_runtime("list", |store, dir| store.scan(dir)).await?;
+            let stats = layers.into_iter().filter_map(|(digest, files)| {
+                let (len, last_used) = files.layer?;
+                Some(Ok(LayerStat::new(digest, len).with_last_used(last_used)))
+            });
+            Ok(stream::iter(stats))
+        };
+        stream::once(listed).try_flatten().boxed()
+    }
+}

@@ -1,0 +1,202 @@
+//! Writing a layer: what is claimed, written, and either committed or gone.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
+
+use crate::directory::Handle;
+use crate::failure::{blocking, failure};
+use crate::layout::{INDEX, LAYER, file_name};
+use crate::lock::FileLock;
+use crate::publish::NewFile;
+use crate::reader::DiskReader;
+use crate::tier::Store;
+
+/// A layer being written.
+#[derive(Debug)]
+pub(crate) struct DiskWriter {
+    tier: Arc<str>,
+    reader: Arc<DiskReader>,
+    layer: LayerDescriptor,
+    /// Taken while a write or the commit runs: when that is cancelled or fails, it is dropped where it runs, and the writer
+    /// has nothing left to go on with.
+    fill: Option<Fill>,
+}
+
+/// Everything of a layer being written that has to vanish together when it is given up. Blocks.
+#[derive(Debug)]
+struct Fill {
+    store: Arc<Store>,
+    dir: Arc<Handle>,
+    layer: LayerDescriptor,
+    reader: Arc<DiskReader>,
+    written: u64,
+    started: Instant,
+    /// In front of the lock: what is written is gone before others may start over.
+    new: NewFile,
+    lock: FileLock,
+}
+
+impl DiskWriter {
+    /// Starts writing a layer whose lock is held. Blocks.
+    pub(crate) fn begin(store: &Arc<Store>, layer: &LayerDescriptor, lock: FileLock) -> Result<Self> {
+        let dir = store.directory.current()?;
+        let new = store.when_full_evict(&dir, &layer.digest, 1, "create a file for the layer", || {
+            NewFile::create(&dir)
+        })?;
+        let file = Arc::clone(new.file());
+        let reader = Arc::new(DiskReader::growing(
+            &store.name,
+            layer.digest,
+            Arc::clone(&dir),
+            file,
+        ));
+        let fill = Fill {
+            store: Arc::clone(store),
+            dir,
+            layer: layer.clone(),
+            reader: Arc::clone(&reader),
+            written: 0,
+            started: Instant::now(),
+            new,
+            lock,
+        };
+        Ok(Self {
+            tier: Arc::clone(&store.name),
+            reader,
+            layer: layer.clone(),
+            fill: Some(fill),
+        })
+    }
+
+    fn take_fill(&mut self) -> Result<Fill> {
+        let spent =
+            || Error::unavailable("an earlier write failed or was cancelled, so nothing can follow it");
+        self.fill.take().ok_or_else(spent)
+    }
+
+    fn place<T>(&self, operation: &'static str, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.at(&self.tier, operation).of_layer(&self.layer.digest))
+    }
+}
+
+#[async_trait]
+impl LayerWriter for DiskWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let written = async {
+            let mut fill = self.take_fill()?;
+            blocking(move || fill.write(&bytes).map(|()| fill)).await?
+        }
+        .await;
+        self.fill = Some(self.place("write", written)?);
+        Ok(())
+    }
+
+    fn partial(&self) -> Option<Arc<dyn LayerReader>> {
+        Some(Arc::clone(&self.reader) as Arc<dyn LayerReader>)
+    }
+
+    async fn commit(mut self: Box<Self>, index: &LayerIndex) -> Result<Arc<dyn LayerReader>> {
+        let index = index.clone();
+        let committed = async {
+            let fill = self.take_fill()?;
+            blocking(move || fill.commit(&index)).await?
+        }
+        .await;
+        Ok(self.place("commit", committed)? as Arc<dyn LayerReader>)
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        let Some(fill) = self.fill.take() else {
+            return Ok(());
+        };
+        let dropped = blocking(move || drop(fill)).await;
+        self.place("abort", dropped)
+    }
+}
+
+impl Drop for DiskWriter {
+    fn drop(&mut self) {
+        // Freeing the blocks of a large file takes a while: not on a thread of the runtime, if there is one.
+        if let (Some(fill), Ok(runtime)) = (self.fill.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(fill));
+        }
+    }
+}
+
+impl Fill {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        let end = self.written + len;
+        self.lock.beat();
+        self.store.check_quota(end)?;
+        self.store.make_room_on_disk(&self.dir, &self.layer.digest, len)?;
+        self.store
+            .when_full_evict(&self.dir, &self.layer.digest, len, "write the layer", || {
+                self.new.file().write_all_at(bytes, self.written)
+            })?;
+        self.written = end;
+        self.reader.grow_to(end);
+        Ok(())
+    }
+
+    fn commit(mut self, index: &LayerIndex) -> Result<Arc<DiskReader>> {
+        if *index.digest() != self.layer.digest || index.len() != self.written {
+            return Err(Error::corrupt("the index does not describe what was written"));
+        }
+        let (new, lock, reader) = (&mut self.new, &self.lock, &self.reader);
+        let (store, dir) = (&self.store, &self.dir);
+        let published = lock.beat_during(|| publish(store, dir, new, index));
+        if published.is_err() && !dir.contains(&file_name(index.digest(), LAYER)) {
+            // The index may be there already. If it cannot be removed, recovery does it.
+            let _ = dir.unlink(&file_name(index.digest(), INDEX));
+        }
+        published?;
+        reader.end();
+        let path = store.directory.path().join(file_name(index.digest(), LAYER));
+        tracing::info!(
+            digest = %index.digest(),
+            path = %path.display(),
+            bytes = self.written,
+            duration = ?self.started.elapsed(),
+            "layer decompressed and cached to disk"
+        );
+        Ok(Arc::clone(reader))
+    }
+}
+
+/// The commit: index and layer durable, then in place, within the quota.
+fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerIndex) -> Result<()> {
+    let digest = index.digest();
+    let (layer_name, index_name) = (file_name(digest, LAYER), file_name(digest, INDEX));
+    let encoded = index.encode();
+    let encoded_len = encoded.len() as u64;
+    // The slow part comes first: the quota lock is held for renames only.
+    layer
+        .sync()
+        .map_err(|error| failure("write the layer to the disk", error))?;
+    let mut new_index = store.when_full_evict(dir, digest, encoded_len, "write the layer's index", || {
+        let new = NewFile::holding(dir, &encoded)?;
+        new.sync().map(|()| new)
+    })?;
+    let _quota = store.make_room_in_quota(dir, digest, index.len() + encoded_len)?;
+    store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
+        new_index.replace(&index_name)
+    })?;
+    store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
+        match layer.publish(&layer_name) {
+            // Whoever holds the lock found no valid layer: this one is damaged, or came from somebody whose lock file an
+            // operator removed; and then it has the same bytes.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                layer.replace(&layer_name)?;
+                dir.sync()
+            }
+            published => published,
+        }
+    })
+}
