@@ -1,1 +1,54 @@
-fn main(){}
+//! Development tasks. `cargo xtask` without arguments lists them.
+
+mod apt;
+mod ci;
+mod dirs;
+mod environment;
+mod features;
+mod images;
+mod servers;
+mod test;
+mod tidy;
+mod tools;
+
+use anyhow::{Result, bail};
+use xshell::Shell;
+
+const HELP: &str = "\
+usage: cargo xtask TASK
+
+  test [ARGS]  install what the tests need, build the images, start the servers and run every test;
+               ARGS go to `cargo test`, for example `cargo xtask test -p layercache -- warm`
+  images       build the image fixtures in target/images, or do nothing where they are up to date
+  serve        start the servers of the tests, print their environment and stay until ctrl-c
+  ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
+  tidy         the project's own rules about its source files
+  features     what a build with given features must not pull in";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = match arguments.split_first() {
+        Some((task, rest)) => (task.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    if !rest.is_empty() && !matches!(task, "test" | images::BUILD_TASK) {
+        bail!("`cargo xtask {task}` takes no arguments\n\n{HELP}");
+    }
+
+    let sh = Shell::new()?;
+    sh.change_dir(dirs::workspace());
+    match task {
+        "test" => test::run(&sh, rest),
+        "images" => images::ensure(&sh).map(drop),
+        images::BUILD_TASK => images::build_task(&sh, rest),
+        "serve" => servers::serve(&sh),
+        "ci" => ci::run(&sh),
+        "tidy" => tidy::run(),
+        "features" => features::run(&sh),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("no task `{unknown}`\n\n{HELP}"),
+    }
+}

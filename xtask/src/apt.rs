@@ -1,0 +1,136 @@
+//! Debian packages: what is missing gets installed where that is possible, else named in the error.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use xshell::{Shell, cmd};
+
+/// The suite the image fixtures are made of.
+pub(crate) const SUITE: &str = "bookworm";
+
+/// Installs those of `packages` that are missing.
+pub(crate) fn ensure(sh: &Shell, packages: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|package| !is_installed(sh, package))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("install them by hand: apt-get install {}", missing.join(" "));
+    if cmd!(sh, "apt-get --version")
+        .quiet()
+        .ignore_stdout()
+        .ignore_stderr()
+        .run()
+        .is_err()
+    {
+        bail!("these Debian packages are needed, and there is no apt-get here; {by_hand}");
+    }
+    let sudo: &[&str] = if is_root(sh)? {
+        &[]
+    } else if can_sudo(sh) {
+        &["sudo", "--non-interactive"]
+    } else {
+        bail!("these Debian packages are needed, and you are neither root nor may use sudo; {by_hand}");
+    };
+    let bounds = [
+        "--option=Acquire::Retries=3",
+        "--option=Acquire::http::Timeout=30",
+    ];
+    cmd!(
+        sh,
+        "env {sudo...} timeout --foreground 180 apt-get --quiet {bounds...} update"
+    )
+    .run()
+    .context("cannot fetch the package lists")?;
+    cmd!(
+        sh,
+        "env {sudo...} env DEBIAN_FRONTEND=noninteractive timeout --foreground 600
+         apt-get --quiet {bounds...} --yes --no-install-recommends install {missing...}"
+    )
+    .run()
+    .with_context(|| format!("apt-get failed; {by_hand}"))
+}
+
+fn is_installed(sh: &Shell, package: &str) -> bool {
+    let format = "${db:Status-Status}";
+    cmd!(sh, "dpkg-query --show --showformat={format} {package}")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .is_ok_and(|status| status == "installed")
+}
+
+pub(crate) fn is_root(sh: &Shell) -> Result<bool> {
+    Ok(cmd!(sh, "id -u").quiet().read()? == "0")
+}
+
+/// Whether sudo works without asking for a password: a task must not wait for a terminal.
+pub(crate) fn can_sudo(sh: &Shell) -> bool {
+    cmd!(sh, "sudo --non-interactive true")
+        .quiet()
+        .ignore_stderr()
+        .run()
+        .is_ok()
+}
+
+/// The Debian mirror this machine is configured for: the one that is known to be reachable from here.
+pub(crate) fn mirror() -> String {
+    let sources = fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    sources
+        .chain(["/etc/apt/sources.list".into()])
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .find_map(|text| mirror_in(&text))
+        .unwrap_or_else(|| "http://deb.debian.org/debian".to_owned())
+}
+
+/// Finds the mirror in one file of either format: `deb [options] URI SUITE ...` lines, or stanzas of
+/// `URIs:` and `Suites:` fields.
+fn mirror_in(text: &str) -> Option<String> {
+    let one_line = text.lines().filter_map(|line| {
+        let mut words = line
+            .strip_prefix("deb ")?
+            .split_whitespace()
+            .skip_while(|word| !word.contains("://"));
+        let uri = words.next()?;
+        (words.next()? == SUITE).then_some(uri)
+    });
+    let stanzas = text.split("\n\n").filter_map(|stanza| {
+        let field = |name: &str| {
+            stanza
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::split_whitespace)
+        };
+        field("Suites:")?
+            .any(|suite| suite == SUITE)
+            .then(|| field("URIs:")?.next())
+            .flatten()
+    });
+    one_line.chain(stanzas).next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirror_in;
+
+    #[test]
+    fn the_mirror_is_found_in_both_formats() {
+        let one_line = "# a comment\ndeb-src http://a/debian bookworm main\n\
+                        deb http://security/debian-security bookworm-security main\n\
+                        deb [arch=amd64 signed-by=/k.gpg] http://b/debian bookworm main contrib\n";
+        assert_eq!(mirror_in(one_line).as_deref(), Some("http://b/debian"));
+
+        let stanzas = "Types: deb\nURIs: http://security/debian-security\nSuites: bookworm-security\n\n\
+                       Types: deb\nURIs: http://c/debian\nSuites: bookworm bookworm-updates\nComponents: main\n";
+        assert_eq!(mirror_in(stanzas).as_deref(), Some("http://c/debian"));
+
+        assert_eq!(mirror_in("deb http://d/debian trixie main\n"), None);
+    }
+}

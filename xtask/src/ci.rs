@@ -1,0 +1,46 @@
+//! `cargo xtask ci`: what must hold besides the tests, cheap checks first.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use xshell::{Shell, cmd};
+
+use crate::{features, tidy, tools};
+
+pub(crate) fn run(sh: &Shell) -> Result<()> {
+    let start = Instant::now();
+    let step = |what: &str| eprintln!("[{:4.0} s] {what}", start.elapsed().as_secs_f64());
+
+    step("tidy");
+    tidy::run()?;
+    step("fmt");
+    cmd!(sh, "cargo fmt --all --check").run()?;
+    step("features");
+    features::run(sh)?;
+    step("clippy");
+    cmd!(
+        sh,
+        "cargo clippy --locked --quiet --workspace --all-targets --all-features -- --deny warnings"
+    )
+    .run()?;
+    step("rustdoc");
+    cmd!(
+        sh,
+        "cargo doc --locked --quiet --workspace --all-features --no-deps"
+    )
+    .env("RUSTDOCFLAGS", "--deny warnings")
+    .run()?;
+    step("feature powerset");
+    let hack = tools::ensure(sh, tools::HACK)?;
+    cmd!(
+        sh,
+        "{hack} hack check --locked --quiet --feature-powerset --no-dev-deps --package layercache"
+    )
+    .run()?;
+    step("licences, bans and sources");
+    let deny = tools::ensure(sh, tools::DENY)?;
+    // Not `advisories`: their database is a git repository on GitHub, which a closed network does not reach.
+    cmd!(sh, "{deny} --locked check bans licenses sources").run()?;
+    step("done");
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask features`: what a build of the facade must not pull in. A feature that is left out is not compiled.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use xshell::{Shell, cmd};
+
+/// Features of `layercache`, and packages that a build with just these must not contain.
+const ABSENT: &[(&[&str], &[&str])] = &[
+    (&[], &["cache-disk", "registry", "reqwest", "hyper", "rustls"]),
+    (&["disk"], &["registry", "reqwest", "hyper", "rustls"]),
+    (&["registry"], &["cache-disk"]),
+    (&["disk", "registry"], &["aws-config", "aws-sdk-s3", "redis"]),
+];
+
+/// Packages that no build may contain: a second TLS stack or HTTP client generation, or code with a known fault.
+const NEVER: &[&str] = &["native-tls", "openssl-sys", "ring", "tokio-tar", "miniz_oxide"];
+
+pub(crate) fn run(sh: &Shell) -> Result<()> {
+    for (features, absent) in ABSENT {
+        let features = features.join(",");
+        let tree = cmd!(
+            sh,
+            "cargo tree --locked --quiet --package layercache --no-default-features --features {features}
+             --edges normal --prefix none"
+        )
+        .quiet()
+        .read()?;
+        let packages: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        let wrong: Vec<_> = absent
+            .iter()
+            .chain(NEVER)
+            .filter(|package| packages.contains(*package))
+            .collect();
+        ensure!(
+            wrong.is_empty(),
+            "layercache with features [{features}] pulls in {wrong:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask test`: every test, with everything they need.
+
+use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::servers::Servers;
+use crate::{dirs, environment, images};
+
+/// Runs the tests. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
+pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
+    cmd!(sh, "cargo build --locked --release --package layercache").run()?;
+    let binary = dirs::target(sh)?.join("release/layercache");
+    let images = images::ensure(sh)?;
+    let servers = Servers::start(sh, &images)?;
+
+    let mut tests = cmd!(sh, "cargo test --locked").env(environment::BIN, binary);
+    for (name, value) in environment::of(&servers, &images) {
+        tests = tests.env(name, value);
+    }
+    let names_package = arguments
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| is_package_option(word));
+    if !names_package {
+        tests = tests.args(["--workspace", "--exclude", "xtask"]);
+    }
+    // Both run, whatever the first says: one run shows every failure.
+    let project = tests.args(["--no-fail-fast"]).args(arguments).run();
+    let own = if arguments.is_empty() {
+        cmd!(sh, "cargo test --locked --package xtask").run()
+    } else {
+        Ok(())
+    };
+    drop(servers);
+    if project.is_err() || own.is_err() {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+fn is_package_option(word: &str) -> bool {
+    word.starts_with("-p") || word == "--package" || word.starts_with("--package=")
+}

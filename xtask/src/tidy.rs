@@ -1,0 +1,126 @@
+//! `cargo xtask tidy`: the project's own rules about its source files, which no other tool knows.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use walkdir::WalkDir;
+
+use crate::dirs;
+
+/// Files longer than this hold more than one concept, unless they are in [`LONG_FILES`].
+const MAX_LINES: usize = 400;
+
+/// Files that may be longer, and why.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// Unfinished or forgotten code. In pieces, or this file would break its own rule.
+const FORBIDDEN: &[&str] = &[
+    concat!("to", "do!("),
+    concat!("unimpl", "emented!("),
+    concat!("db", "g!("),
+    concat!("#[ig", "nore"),
+];
+
+/// The crate that assembles, and the only one that may ask which features are on.
+const ASSEMBLY: &str = "crates/layercache/";
+const ASKS_FEATURE: &str = concat!("cfg(fea", "ture");
+
+pub(crate) fn run() -> Result<()> {
+    let mut problems = Vec::new();
+    for (path, text) in sources()? {
+        problems.extend(
+            problems_of(&path, &text)
+                .into_iter()
+                .map(|problem| format!("{path}: {problem}")),
+        );
+    }
+    for (path, _) in LONG_FILES {
+        if !dirs::workspace().join(path).exists() {
+            problems.push(format!("{path}: is excused for its length, but does not exist"));
+        }
+    }
+    if !problems.is_empty() {
+        bail!("not tidy:\n  {}", problems.join("\n  "));
+    }
+    Ok(())
+}
+
+/// The Rust sources and manifests of all crates, with their paths in the workspace.
+fn sources() -> Result<Vec<(String, String)>> {
+    let root = dirs::workspace();
+    let mut sources = Vec::new();
+    for entry in ["crates", "xtask"]
+        .iter()
+        .flat_map(|directory| WalkDir::new(root.join(directory)).sort_by_file_name())
+    {
+        let entry = entry?;
+        let is_source = entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "rs");
+        if entry.file_type().is_file() && (is_source || entry.file_name() == "Cargo.toml") {
+            let path = entry.path().strip_prefix(root)?.to_string_lossy().into_owned();
+            sources.push((path, fs::read_to_string(entry.path())?));
+        }
+    }
+    Ok(sources)
+}
+
+fn problems_of(path: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let file_name = Path::new(path).file_name();
+    if file_name.is_some_and(|name| name == "Cargo.toml") {
+        if !text.contains("[lints]\nworkspace = true") {
+            problems.push("does not inherit the lints of the workspace".to_owned());
+        }
+        return problems;
+    }
+    let lines = text.lines().count();
+    if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| *long == path) {
+        problems.push(format!(
+            "has {lines} lines; split it by concept, or say in tidy.rs why it may not be split"
+        ));
+    }
+    if (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs")) && !text.starts_with("//!") {
+        problems.push("does not begin with what the crate is".to_owned());
+    }
+    for (number, line) in text.lines().enumerate() {
+        let found = FORBIDDEN.iter().filter(|word| line.contains(**word));
+        problems.extend(found.map(|word| format!("line {}: `{word}`", number + 1)));
+        if line.contains(ASKS_FEATURE) && !path.starts_with(ASSEMBLY) {
+            problems.push(format!(
+                "line {}: only {ASSEMBLY} may ask for features",
+                number + 1
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_finds_its_breach() {
+        let breaches = [
+            ("crates/a/Cargo.toml", "[package]\nname = \"a\"\n".to_owned()),
+            ("crates/a/src/b.rs", "\n".repeat(MAX_LINES + 1)),
+            ("crates/a/src/lib.rs", "pub mod b;\n".to_owned()),
+            ("crates/a/src/b.rs", format!("fn f() {{ {}) }}\n", FORBIDDEN[0])),
+            ("crates/a/src/b.rs", format!("#[{ASKS_FEATURE} = \"x\")]\n")),
+        ];
+        for (path, text) in breaches {
+            assert_eq!(problems_of(path, &text).len(), 1, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_rules_passes() {
+        let asks = format!("//! Crate.\n#[{ASKS_FEATURE} = \"x\")]\n");
+        assert!(problems_of("crates/layercache/src/lib.rs", &asks).is_empty());
+        assert!(problems_of("crates/a/src/lib.rs", "//! Crate.\n").is_empty());
+        assert!(problems_of("crates/a/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n").is_empty());
+    }
+}
