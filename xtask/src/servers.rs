@@ -1,20 +1,21 @@
 //! The real servers of the tests: docker-registry three times over the same images, and a token server.
 
+mod directory;
 pub(crate) mod registry;
 mod token;
 
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use xshell::{Shell, cmd};
 
+use crate::servers::directory::RunDirectory;
 use crate::servers::registry::{Access, Registry};
 use crate::{apt, dirs, environment, images};
 
@@ -34,7 +35,7 @@ pub(crate) struct Servers {
     /// Runs the token server.
     runtime: Runtime,
     /// Configuration, logs and storage of the servers. Declared last: removed when nothing writes there any more.
-    _directory: TempDir,
+    _directory: RunDirectory,
 }
 
 impl Servers {
@@ -42,9 +43,7 @@ impl Servers {
     pub(crate) fn start(sh: &Shell, images: &Path) -> Result<Self> {
         apt::ensure(sh, PACKAGES)?;
         // Beside the images, since the storages link to their blobs.
-        let directory = tempfile::Builder::new()
-            .prefix("servers-")
-            .tempdir_in(dirs::target(sh)?)?;
+        let directory = RunDirectory::create(&dirs::target(sh)?.join("servers"))?;
         let path = directory.path();
         let storage =
             |name: &str| link_storage(sh, &images.join("registry"), &path.join(name).join("storage"));
@@ -116,7 +115,7 @@ pub(crate) fn serve(sh: &Shell) -> Result<()> {
 /// Gives a registry a storage of its own, so that what one test pushes or deletes is seen by no other registry and not
 /// by the next run. Blobs are linked, for a registry creates and removes them but never rewrites one; the small rest,
 /// which it does rewrite, is copied.
-fn link_storage(sh: &Shell, from: &Path, to: &Path) -> Result<std::path::PathBuf> {
+fn link_storage(sh: &Shell, from: &Path, to: &Path) -> Result<PathBuf> {
     let (from, into) = (from.join("docker/registry/v2"), to.join("docker/registry/v2"));
     fs::create_dir_all(&into)?;
     cmd!(sh, "cp --recursive --link {from}/blobs {into}/blobs")
@@ -128,7 +127,7 @@ fn link_storage(sh: &Shell, from: &Path, to: &Path) -> Result<std::path::PathBuf
     Ok(to.to_owned())
 }
 
-fn write_htpasswd(directory: &Path) -> Result<std::path::PathBuf> {
+fn write_htpasswd(directory: &Path) -> Result<PathBuf> {
     let path = directory.join("htpasswd");
     // The password goes through standard input: arguments are for every user of the machine to see.
     let mut htpasswd = Command::new("htpasswd")
