@@ -1,0 +1,176 @@
+//! Access to repositories: the answers to challenges, kept per server and repository.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cache_core::{Error, Result};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::challenge::{Bearer, Challenge};
+use super::endpoint::Endpoint;
+use crate::Secret;
+use crate::excerpt::excerpt;
+
+/// How many repositories' tokens are kept.
+const MAX_SLOTS: usize = 1024;
+/// What the specification says of a token without `expires_in`.
+const DEFAULT_LIFETIME: u64 = 60;
+const MAX_LIFETIME: u64 = 24 * 60 * 60;
+
+/// The `Authorization` header for a repository, and until when it is worth sending.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) header: HeaderValue,
+    expires: Option<Instant>,
+}
+
+/// One challenge and, once somebody has answered it, the access that got. Those who need it at the same time wait for the
+/// same answer; if the one who fetches it goes away, the next one takes over.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) challenge: Challenge,
+    pub(super) access: OnceCell<Access>,
+}
+
+impl Slot {
+    fn new(challenge: Challenge) -> Arc<Self> {
+        Arc::new(Self {
+            challenge,
+            access: OnceCell::new(),
+        })
+    }
+
+    fn is_expired(&self) -> bool {
+        let expires = self.access.get().and_then(|access| access.expires);
+        expires.is_some_and(|expires| expires <= Instant::now())
+    }
+}
+
+/// What is known about access, by server and repository. A std mutex: it is held for a look-up and never across an await.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Mutex<HashMap<String, Arc<Slot>>>);
+
+impl Tokens {
+    /// The slot to use; a fresh one with the same challenge where the access has expired.
+    pub(super) fn current(&self, endpoint: &Endpoint) -> Option<Arc<Slot>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get_mut(&key(endpoint))?;
+        if slot.is_expired() {
+            *slot = Slot::new(slot.challenge.clone());
+        }
+        Some(Arc::clone(slot))
+    }
+
+    /// The slot to use after the registry refused `stale`. The challenge is the one it came with, or the one known before;
+    /// without any there is nothing to be done.
+    pub(super) fn renewed(
+        &self,
+        endpoint: &Endpoint,
+        stale: Option<&Arc<Slot>>,
+        challenge: Option<Challenge>,
+    ) -> Option<Arc<Slot>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key(endpoint);
+        if let Some(newer) = slots.get(&key)
+            && stale.is_none_or(|stale| !Arc::ptr_eq(stale, newer))
+        {
+            return Some(Arc::clone(newer));
+        }
+        let slot = Slot::new(challenge.or_else(|| Some(stale?.challenge.clone()))?);
+        if slots.len() >= MAX_SLOTS {
+            slots.clear();
+        }
+        slots.insert(key, Arc::clone(&slot));
+        Some(slot)
+    }
+}
+
+fn key(endpoint: &Endpoint) -> String {
+    endpoint.url("", "").to_string()
+}
+
+/// What a token server answers.
+#[derive(Deserialize)]
+pub(super) struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl TokenAnswer {
+    /// The header to send; the answer itself is never repeated.
+    pub(super) fn into_access(self, asked: Instant) -> Result<Access> {
+        let token = if self.token.is_empty() {
+            self.access_token
+        } else {
+            self.token
+        };
+        if token.is_empty() {
+            return Err(Error::permanent("the token server's answer holds no token"));
+        }
+        let lifetime = Duration::from_secs(self.expires_in.unwrap_or(DEFAULT_LIFETIME).min(MAX_LIFETIME));
+        // A little early, so that it does not expire on its way.
+        let margin = (lifetime / 10).min(Duration::from_secs(10));
+        let header = sensitive(&format!("Bearer {token}"))?;
+        Ok(Access {
+            header,
+            expires: Some(asked + (lifetime - margin)),
+        })
+    }
+}
+
+/// Access with a user name and a password, which does not expire.
+pub(super) fn basic(username: &str, password: &Secret) -> Result<Access> {
+    use base64::Engine;
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{}", password.reveal()));
+    Ok(Access {
+        header: sensitive(&format!("Basic {pair}"))?,
+        expires: None,
+    })
+}
+
+/// A header value that `Debug` does not show.
+fn sensitive(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Error::permanent("a token or password cannot be sent in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Checks that credentials may be sent to the token server that `endpoint` names: over TLS, unless the registry itself is
+/// talked to in the clear.
+pub(super) fn realm(bearer: &Bearer, endpoint: &Endpoint) -> Result<Url> {
+    let refused = |why: &str| {
+        let realm = excerpt(bearer.realm.split('?').next().unwrap_or_default());
+        Error::permanent(format!(
+            "{} names the token server \"{realm}\", {why}",
+            endpoint.host()
+        ))
+    };
+    let url = Url::parse(&bearer.realm).map_err(|_| refused("which is no URL"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if endpoint.is_plain() => {}
+        _ => return Err(refused("which does not use HTTPS")),
+    }
+    if url.host_str().is_none() || !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("which is refused"));
+    }
+    Ok(url)
+}
+
+/// The scopes to ask for, one parameter each.
+pub(super) fn scopes(bearer: &Bearer, endpoint: &Endpoint) -> Vec<String> {
+    match &bearer.scope {
+        Some(scope) => scope.split_ascii_whitespace().map(str::to_owned).collect(),
+        None => vec![format!("repository:{}:pull", endpoint.repository.path())],
+    }
+}
