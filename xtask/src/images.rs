@@ -145,16 +145,23 @@ fn readable_by_all(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what an earlier build left, which root may have made.
+/// Removes what an earlier build left, which root may have made. Never what another file system holds: the directory may
+/// be a half-made installation.
 fn remove_all(sh: &Shell, path: &Path) -> Result<()> {
-    let removed = match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && apt::can_sudo(sh) => {
-            return Ok(cmd!(sh, "sudo --non-interactive rm --recursive --force {path}").run()?);
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+    let sudo: &[&str] = if apt::is_root(sh)? {
+        &[]
+    } else {
+        &["sudo", "--non-interactive"]
     };
-    removed.with_context(|| format!("cannot remove {}", path.display()))
+    if path.exists() {
+        cmd!(
+            sh,
+            "env {sudo...} rm --recursive --force --one-file-system {path}"
+        )
+        .quiet()
+        .run()?;
+    }
+    Ok(())
 }
 
 /// Hash of everything that decides what the images contain, so that a changed recipe builds them again.

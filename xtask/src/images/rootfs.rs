@@ -31,9 +31,11 @@ pub(crate) fn build(sh: &Shell, work: &Path) -> Result<PathBuf> {
     let (suite, source) = (apt::SUITE, format!("deb {} {} main", apt::mirror(), apt::SUITE));
     let proxy = cmd!(sh, "apt-config dump --format=%v Acquire::http::Proxy").read()?;
     let _proxy = (!proxy.is_empty()).then(|| sh.push_env("http_proxy", proxy));
+    // In a mount namespace of its own: mounts of /dev and /sys that a killed mmdebstrap left in the directory would
+    // be there for whoever removes it.
     cmd!(
         sh,
-        "timeout --foreground 900 mmdebstrap --quiet --mode=root --variant=minbase --architectures=amd64
+        "unshare --mount timeout --foreground 900 mmdebstrap --quiet --mode=root --variant=minbase --architectures=amd64
          {suite} {rootfs} {source}"
     )
     .run()
