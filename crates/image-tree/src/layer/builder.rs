@@ -207,6 +207,11 @@ impl LayerTreeBuilder {
             .pax
             .map_or_else(|| Ok(Default::default()), pax::read)
             .map_err(wrong)?;
+        // The parser keeps the low 64 bits of a binary size (marked by the highest bit) and drops what is above them.
+        let size = &parsed.header.as_ustar().size;
+        if size[0] >= 0x80 && size[..4] != [0x80, 0, 0, 0] {
+            return Err(wrong("its size is out of range"));
+        }
         let name = normalise(&parsed.path).ok_or_else(|| wrong("the name contains a NUL byte"))?;
         let is_file = matches!(
             parsed.entry_type,

@@ -105,10 +105,10 @@ impl LayerTree {
             return Err(corrupt("belongs to another layer"));
         }
         let count = header.last_chunk().map_or(0, |count| u64::from_le_bytes(*count));
-        // The shortest record has eight bytes, so a lying count is found out before memory is set aside for it.
+        // A record has seven fields of a byte or more, so a lying count is found out before memory is set aside for it.
         let count = usize::try_from(count)
             .ok()
-            .filter(|count| *count <= limits.max_entries && *count <= records.len() / 8)
+            .filter(|count| *count <= limits.max_entries && *count <= records.len() / 7)
             .ok_or_else(|| corrupt("has more entries than can be"))?;
         let mut entries: Vec<Entry> = Vec::with_capacity(count);
         let mut memory = 0;

@@ -1,0 +1,416 @@
+//! A tar may say anything: what cannot be true is refused, nothing panics, and nothing is believed beyond its limit.
+
+mod support;
+
+use cache_core::ErrorKind;
+use image_tree::{EntryKind, LayerTree, LayerTreeBuilder, TreeLimits};
+use proptest::prelude::*;
+use support::*;
+use tar::EntryType;
+
+fn refused(layer: &[u8], why: &str) {
+    let error = tree_of(layer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+/// A file header whose size field holds these bytes.
+fn sized(field: [u8; 12]) -> Vec<u8> {
+    let mut header = header("f", EntryType::Regular, 0);
+    header.as_old_mut().size = field;
+    member(header, &[])
+}
+
+#[test]
+fn empty_layers_have_no_entries() {
+    for len in [0, 1, 512, 1023, 1024, 10_240] {
+        assert_eq!(
+            tree_of(&vec![0; len]).unwrap(),
+            LayerTree::default(),
+            "{len} zeros"
+        );
+    }
+}
+
+#[test]
+fn the_end_marker_may_be_missing_and_what_follows_it_means_nothing() {
+    let file = member(header("f", EntryType::Regular, 5), b"hello");
+    let tree = tree_of(&file).unwrap();
+    assert_eq!(tree.entries().len(), 1);
+    for tail in [&END[..512], &END[..], &[&END[..], b"garbage"].concat()] {
+        assert_eq!(tree_of(&[&file, tail].concat()).unwrap(), tree);
+    }
+    refused(&[&file, &END[..512], &file].concat(), "single block of zeros");
+}
+
+#[test]
+fn a_layer_cut_anywhere_inside_an_entry_is_corrupt() {
+    let layer = [
+        pax(&[("path", "long")]),
+        member(header("a", EntryType::Regular, 700), &[7; 700]),
+    ]
+    .concat();
+    assert!(tree_of(&layer).is_ok());
+    for len in 1..layer.len() {
+        assert_eq!(
+            tree_of(&layer[..len]).unwrap_err().kind(),
+            ErrorKind::Corrupt,
+            "{len} bytes"
+        );
+        let read = block_on(LayerTree::read(
+            &*MemoryReader::new(&layer[..len]),
+            &TreeLimits::default(),
+        ));
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt, "{len} bytes, read");
+    }
+}
+
+#[test]
+fn a_large_body_that_is_not_there_is_found_missing_by_reading_headers_alone() {
+    let layer = member(header("f", EntryType::Regular, 1 << 40), b"short");
+    let read = block_on(LayerTree::read(
+        &*MemoryReader::new(&layer),
+        &TreeLimits::default(),
+    ));
+    assert!(
+        read.unwrap_err()
+            .to_string()
+            .contains("in the middle of an entry")
+    );
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    let negative = [0xff; 12];
+    let near_the_end = [0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0];
+    refused(&sized(negative), "size");
+    refused(&sized(near_the_end), "size is out of range");
+    refused(&sized(*b"77777777777\0"), "in the middle of an entry");
+    refused(&sized(*b"not octal!!\0"), "octal");
+    refused(
+        &[
+            pax(&[("size", "18446744073709551615")]),
+            member(header("f", EntryType::Regular, 0), &[]),
+        ]
+        .concat(),
+        "size is out of range",
+    );
+    refused(
+        &[
+            pax(&[("size", "-1")]),
+            member(header("f", EntryType::Regular, 0), &[]),
+        ]
+        .concat(),
+        "not a number",
+    );
+}
+
+#[test]
+fn a_size_beyond_64_bits_is_refused_rather_than_cut() {
+    let beyond = [0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5];
+    refused(&[&sized(beyond)[..], &[0; 512]].concat(), "size");
+}
+
+#[test]
+fn a_pax_size_takes_the_place_of_the_header_s() {
+    let body = member(header("f", EntryType::Regular, 0), &[1; 600]);
+    let layer = [
+        pax(&[("size", "600")]),
+        body,
+        member(header("g", EntryType::Regular, 0), &[]),
+    ]
+    .concat();
+    let tree = tree_of(&layer).unwrap();
+    assert_eq!(tree.entries().len(), 2);
+    assert_eq!(content(&layer, &tree.entries()[0]), [1; 600]);
+}
+
+#[test]
+fn what_is_no_file_has_no_body_whatever_its_size_says() {
+    let mut layer = member(header("d", EntryType::Directory, 4096), &[]);
+    layer.extend(member(header("f", EntryType::Regular, 0), &[]));
+    assert_eq!(tree_of(&layer).unwrap().entries().len(), 2);
+}
+
+#[test]
+fn a_slash_at_the_end_makes_a_directory_as_old_archives_have_it() {
+    let mut header = tar::Header::new_old();
+    header.set_path("old/").unwrap();
+    header.set_size(0);
+    let tree = tree_of(&member(header, &[])).unwrap();
+    assert_eq!(
+        (&*tree.entries()[0].path, &tree.entries()[0].kind),
+        (&b"old"[..], &EntryKind::Dir)
+    );
+}
+
+#[test]
+fn times_before_1970_are_kept() {
+    let file = member(header("f", EntryType::Regular, 0), &[]);
+    assert_eq!(
+        tree_of(&[pax(&[("mtime", "-1.5")]), file].concat())
+            .unwrap()
+            .entries()[0]
+            .mtime,
+        -2
+    );
+    let mut old = header("f", EntryType::Regular, 0);
+    old.as_old_mut().mtime = [0xff; 12];
+    assert_eq!(tree_of(&member(old, &[])).unwrap().entries()[0].mtime, -1);
+}
+
+#[test]
+fn names_and_links_that_no_file_system_could_hold_are_refused() {
+    let file = || member(header("f", EntryType::Regular, 0), &[]);
+    refused(&[pax(&[("path", "a\0b")]), file()].concat(), "NUL");
+    refused(
+        &[pax(&[("path", "..")]), file()].concat(),
+        "root must be a directory",
+    );
+    refused(&[pax(&[("path", "a/.wh.")]), file()].concat(), "whiteout");
+    refused(&member(header("l", EntryType::Symlink, 0), &[]), "no target");
+    refused(&member(header("l", EntryType::Link, 0), &[]), "no target");
+    refused(
+        &member(header("f", EntryType::new(b'D'), 0), &[]),
+        "type is unknown",
+    );
+    let tree = tree_of(&[pax(&[("path", "../../../etc/passwd")]), file()].concat()).unwrap();
+    assert_eq!(&*tree.entries()[0].path, b"etc/passwd");
+}
+
+#[test]
+fn sparse_claims_without_a_fitting_map_are_refused() {
+    let file = || member(header("f", EntryType::Regular, 512), &[1; 512]);
+    let claim = |records: &[(&str, &str)]| [pax(records), file()].concat();
+    refused(&claim(&[("GNU.sparse.realsize", "4096")]), "has no map");
+    refused(
+        &claim(&[("GNU.sparse.major", "2"), ("GNU.sparse.minor", "0")]),
+        "has no map",
+    );
+    refused(
+        &claim(&[("GNU.sparse.size", "4096"), ("GNU.sparse.map", "0,100")]),
+        "does not match its size",
+    );
+    refused(
+        &claim(&[("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,512")]),
+        "beyond its size",
+    );
+    refused(
+        &claim(&[("GNU.sparse.size", "9999"), ("GNU.sparse.map", "600,12,0,500")]),
+        "out of order",
+    );
+    let huge = "18446744073709551615";
+    refused(
+        &claim(&[("GNU.sparse.size", huge), ("GNU.sparse.map", "0,512")]),
+        "out of range",
+    );
+}
+
+#[test]
+fn a_sparse_map_without_an_end_takes_bounded_memory() {
+    let map = [b"1".repeat(1 << 21), vec![b'\n']].concat();
+    let records = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.realsize", "1"),
+        ("size", "4194304"),
+    ];
+    let layer = [
+        pax(&records),
+        member(header("f", EntryType::Regular, map.len() as u64), &map),
+    ]
+    .concat();
+    let mut builder = LayerTreeBuilder::new(TreeLimits::default());
+    let error = layer
+        .chunks(4096)
+        .find_map(|piece| builder.push(piece).err())
+        .unwrap();
+    assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+}
+
+#[test]
+fn each_limit_stops_what_goes_beyond_it() {
+    let layer: Vec<u8> = (0..10)
+        .flat_map(|n| {
+            let mut link = header(&format!("link-{n}"), EntryType::Symlink, 0);
+            link.set_link_name("t".repeat(90)).unwrap();
+            member(link, &[])
+        })
+        .collect();
+    let with = |change: fn(&mut TreeLimits)| {
+        let mut limits = TreeLimits::default();
+        change(&mut limits);
+        LayerTree::from_bytes(&layer, &limits).map_err(|error| error.kind())
+    };
+    assert!(with(|limits| limits.max_entries = 10).is_ok());
+    assert_eq!(with(|limits| limits.max_entries = 9), Err(ErrorKind::Permanent));
+    assert_eq!(with(|limits| limits.max_memory = 1500), Err(ErrorKind::Permanent));
+
+    let long = |len: usize| {
+        [
+            pax(&[("path", &"x".repeat(len))]),
+            member(header("f", EntryType::Regular, 0), &[]),
+        ]
+    };
+    assert!(tree_of(&long(4096).concat()).is_ok());
+    assert_eq!(
+        tree_of(&long(4097).concat()).unwrap_err().kind(),
+        ErrorKind::Permanent
+    );
+    let xattr = [
+        pax(&[("SCHILY.xattr.user.x", &"x".repeat(1 << 20))]),
+        long(1).concat(),
+    ]
+    .concat();
+    assert_eq!(tree_of(&xattr).unwrap_err().kind(), ErrorKind::Permanent);
+}
+
+#[test]
+fn an_error_shows_hostile_bytes_in_printable_form_and_bounded_length() {
+    let name = format!("\x1b[2J{}", "x".repeat(4000));
+    let layer = [
+        pax(&[("path", &name)]),
+        member(header("f", EntryType::new(b'?'), 0), &[]),
+    ]
+    .concat();
+    let text = tree_of(&layer).unwrap_err().to_string();
+    assert!(text.len() < 500 && !text.contains('\x1b'), "{text}");
+}
+
+#[derive(Clone, Debug)]
+struct RandomMember {
+    kind: u8,
+    magic: usize,
+    name: String,
+    size: [u8; 12],
+    sparse: [u8; 24],
+    body: Vec<u8>,
+}
+
+impl RandomMember {
+    fn bytes(&self) -> Vec<u8> {
+        let mut header = [
+            tar::Header::new_gnu(),
+            tar::Header::new_ustar(),
+            tar::Header::new_old(),
+        ][self.magic]
+            .clone();
+        let name = self.name.as_bytes();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.as_old_mut().linkname[..name.len()].copy_from_slice(name);
+        header.as_old_mut().linkflag = [self.kind];
+        header.as_old_mut().size = self.size;
+        if self.magic == 0 {
+            header.as_mut_bytes()[386..410].copy_from_slice(&self.sparse);
+            header.as_mut_bytes()[482] = self.sparse[23] & 1;
+        }
+        member(header, &self.body)
+    }
+}
+
+fn random_member() -> impl Strategy<Value = RandomMember> {
+    let size = prop_oneof![
+        (0u64..2000).prop_map(|size| format!("{size:011o}\0").into_bytes().try_into().unwrap()),
+        any::<u64>().prop_map(|size| {
+            let mut field = [0; 12];
+            field[0] = 0x80;
+            field[4..].copy_from_slice(&size.to_be_bytes());
+            field
+        }),
+        any::<[u8; 12]>(),
+    ];
+    let record = prop_oneof![
+        Just("path"),
+        Just("size"),
+        Just("mtime"),
+        Just("linkpath"),
+        Just("GNU.sparse.major"),
+        Just("GNU.sparse.minor"),
+        Just("GNU.sparse.realsize"),
+        Just("GNU.sparse.map"),
+        Just("GNU.sparse.offset"),
+        Just("GNU.sparse.numbytes"),
+        Just("GNU.sparse.name"),
+    ];
+    let records = prop::collection::vec(
+        (record, "[0-9]{1,4}|[0-9,]{0,9}|-?[0-9]{18,22}|[a-c/.]{1,9}"),
+        0..5,
+    );
+    let body = prop_oneof![
+        records.prop_map(|records| {
+            let records: Vec<_> = records
+                .iter()
+                .map(|(key, value)| (*key, value.as_str()))
+                .collect();
+            pax(&records)[512..].to_vec()
+        }),
+        "([0-9]{1,3}\n){0,8}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..1200),
+    ];
+    let kind = prop::sample::select(b"00001234567xxxxLKSg\0DV".to_vec());
+    (
+        kind,
+        0usize..3,
+        "[a-c./]{0,9}|[.]wh[.][a-c.]{0,3}",
+        size,
+        any::<[u8; 24]>(),
+        body,
+        0u8..4,
+    )
+        .prop_map(|(kind, magic, name, size, sparse, body, honest)| {
+            // Mostly the size is that of the body, or nothing after the first member would be looked at.
+            let size = match honest {
+                0 => size,
+                _ => format!("{:011o}\0", body.len()).into_bytes().try_into().unwrap(),
+            };
+            RandomMember {
+                kind,
+                magic,
+                name,
+                size,
+                sparse,
+                body,
+            }
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    /// Whatever a layer says, it is read the same in one piece, in many pieces and by its headers alone; a tree that
+    /// is accepted survives its encoding; and no file lies outside what it says of itself.
+    #[test]
+    fn any_members_give_one_answer(
+        members in prop::collection::vec(random_member(), 0..5), end: bool, lens in prop::collection::vec(1usize..1500, 1..5),
+    ) {
+        let mut layer: Vec<u8> = members.iter().flat_map(RandomMember::bytes).collect();
+        if end {
+            layer.extend(END);
+        }
+        let whole = tree_of(&layer);
+        let pieces = tree_of_pieces(&layer, &lens);
+        let read = block_on(LayerTree::read(&*MemoryReader::new(&layer), &TreeLimits::default()));
+        match whole {
+            Ok(tree) => {
+                prop_assert_eq!(&pieces.unwrap(), &tree);
+                prop_assert_eq!(&read.unwrap(), &tree);
+                let digest = cache_core::Digest::sha256_of(&layer);
+                let encoded = tree.encode(&digest);
+                prop_assert_eq!(&LayerTree::decode(&encoded, &digest, &TreeLimits::default()).unwrap(), &tree);
+                for data in tree.entries().iter().filter_map(|entry| entry.file()) {
+                    for extent in data.extents() {
+                        prop_assert!(extent.offset + extent.len <= layer.len() as u64);
+                        prop_assert!(extent.start + extent.len <= data.size());
+                    }
+                }
+            }
+            Err(_) => prop_assert!(pieces.is_err() && read.is_err()),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_no_tar_and_nothing_worse(bytes in prop::collection::vec(any::<u8>(), 1..3000)) {
+        let all_zero = bytes.iter().all(|byte| *byte == 0);
+        prop_assert_eq!(tree_of(&bytes).is_ok(), all_zero);
+    }
+}
