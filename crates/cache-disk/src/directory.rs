@@ -35,6 +35,7 @@ fn default_dir_from(cache_home: Option<OsString>, home: Option<OsString>, uid: u
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    force_staging: bool,
     current: RwLock<Arc<Handle>>,
 }
 
@@ -45,6 +46,7 @@ impl Directory {
         let handle = Handle::open(&path, force_staging)?;
         Ok(Self {
             path,
+            force_staging,
             current: RwLock::new(Arc::new(handle)),
         })
     }
@@ -61,13 +63,11 @@ impl Directory {
         if linked {
             return Ok(current);
         }
-        let opened = Arc::new(Handle::open(&self.path, !current.tmpfile.load(Relaxed))?);
+        let opened = Arc::new(Handle::open(&self.path, self.force_staging)?);
         *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::clone(&opened);
         Ok(opened)
     }
 }
-
-use std::sync::atomic::Ordering::Relaxed;
 
 /// An open, checked cache directory and what was learned of its file system.
 #[derive(Debug)]

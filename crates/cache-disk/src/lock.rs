@@ -162,3 +162,55 @@ impl Patience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::directory::Directory;
+
+    fn locked(dir: &Path) -> FileLock {
+        let dir = Directory::open(dir, false).unwrap().current().unwrap();
+        match FileLock::try_acquire(&dir, "name").unwrap() {
+            Attempt::Held(lock) => lock,
+            Attempt::Busy(holder) => panic!("held by {holder:?}"),
+        }
+    }
+
+    #[test]
+    fn long_work_beats_until_it_is_done() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = locked(&root.path().join("clip"));
+        let beat = || lock.file.metadata().unwrap().modified().unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        let beaten = lock.beat_during(|| {
+            // The first beat comes at once; that there are more is what keeps others waiting.
+            lock.file.set_modified(long_ago).unwrap();
+            (0..100).any(|_| {
+                thread::sleep(HEARTBEAT / 10);
+                beat() > long_ago
+            })
+        });
+        assert!(beaten);
+    }
+
+    #[test]
+    fn the_holder_is_known_and_nothing_is_left_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Directory::open(root.path(), false);
+        // The temporary directory is the user's own, as the cache directory has to be.
+        let dir = dir.unwrap().current().unwrap();
+        let lock = locked(root.path());
+        let Attempt::Busy(holder) = FileLock::try_acquire(&dir, "name").unwrap() else {
+            panic!("locked twice")
+        };
+        assert_eq!(holder.pid, Some(std::process::id()));
+        drop(lock);
+        assert!(!root.path().join("lock/name").exists());
+        assert!(matches!(
+            FileLock::try_acquire(&dir, "name").unwrap(),
+            Attempt::Held(_)
+        ));
+    }
+}

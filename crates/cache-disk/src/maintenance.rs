@@ -10,7 +10,7 @@ use crate::directory::Handle;
 use crate::failure::{blocking, failure};
 use crate::find::{hash, read_index, store_index};
 use crate::layout::{LAYER, file_name};
-use crate::quota::free_bytes;
+use crate::quota::{Shortfall, free_bytes, lock_quota};
 use crate::recovery::remove_leftovers;
 use crate::tier::{DiskTier, Store};
 
@@ -99,13 +99,17 @@ impl DiskTier {
     pub async fn gc(&self, target_bytes: Option<u64>) -> Result<GcReport> {
         self.off_the_runtime("gc", move |store, dir| {
             let removed_leftovers = leftovers(dir)?;
-            let usage = store.usage(dir)?;
-            let excess = match (target_bytes, store.config.max_bytes) {
-                (Some(target), _) => usage.bytes.saturating_sub(target),
-                (None, max) => (usage.bytes.saturating_sub(max.unwrap_or(u64::MAX)))
-                    .max(store.config.min_free_bytes.saturating_sub(usage.free_bytes)),
+            let _quota = lock_quota(dir)?;
+            let DiskUsage {
+                bytes, free_bytes, ..
+            } = store.usage(dir)?;
+            let excess = match target_bytes {
+                Some(target) => bytes.saturating_sub(target),
+                None => bytes
+                    .saturating_sub(store.config.max_bytes.unwrap_or(u64::MAX))
+                    .max(store.config.min_free_bytes.saturating_sub(free_bytes)),
             };
-            let evicted = store.evict(dir, None, excess.min(usage.bytes))?;
+            let evicted = store.evict(dir, None, excess, Shortfall::EvictAll)?;
             let left = store.usage(dir)?;
             Ok(GcReport {
                 removed_layers: evicted.layers,

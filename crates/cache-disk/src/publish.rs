@@ -6,11 +6,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::directory::{Handle, still_names, unlink_at};
 use crate::layout::STAGING_DIR;
 
-/// How many staging names are tried: they are unique but for processes of the same pid in different containers.
+/// How many staging names are tried.
 const NAME_TRIES: usize = 16;
 
 /// A file of mode 0444 being written. Dropping it removes it, unless it was given its name.
@@ -42,7 +42,7 @@ impl NewFile {
                         file: Arc::new(fd.into()),
                     });
                 }
-                // The last two are what kernels and file systems answer that do not know the flag.
+                // What kernels and file systems answer that do not have it.
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => dir.tmpfile.store(false, Relaxed),
                 Err(error) => return Err(error.into()),
             }
@@ -66,22 +66,15 @@ impl NewFile {
         &self.file
     }
 
-    /// Makes the content durable, which both ways of naming do as well: this does it ahead.
+    /// Makes the content durable, which giving it a name does as well: this does it ahead.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// Gives the file its name, durably: content first, then the name.
-    ///
-    /// # Errors
-    /// `AlreadyExists` when there is a file of the name, which is left alone.
+    /// Gives the file its name in place of any file that has it, durably: first the content, then the name.
     pub(crate) fn publish(&mut self, name: &str) -> io::Result<()> {
-        self.sync()?;
-        match &self.staged {
-            None => self.link_anonymous(&self.dir, name)?,
-            Some(staged) => staged.link(&self.dir, name)?,
-        }
-        let durable = self.settle().and_then(|()| self.dir.sync());
+        self.replace(name)?;
+        let durable = self.dir.sync();
         if durable.is_err() {
             // What may vanish in a power loss was not published.
             self.dir.unlink(name)?;
@@ -89,12 +82,13 @@ impl NewFile {
         durable
     }
 
-    /// Gives the file its name in place of any file that has it. The content is durable, the name only once the
-    /// directory is synced: for files that can be rebuilt.
+    /// Gives the file its name in place of any file that has it. The content is durable, the name only once the directory
+    /// is synced: for files that can be rebuilt.
     pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
         self.sync()?;
         if self.staged.is_none() {
             match self.link_anonymous(&self.dir, name) {
+                // Linking replaces nothing, renaming does.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stage()?,
                 linked => return linked,
             }
@@ -102,15 +96,8 @@ impl NewFile {
         if let Some(staged) = &self.staged {
             rustix::fs::renameat(&staged.dir, &staged.name, &self.dir, name)?;
         }
-        self.settle()
-    }
-
-    /// Ends the file's life as one being written.
-    fn settle(&mut self) -> io::Result<()> {
-        match self.staged.take() {
-            None => Ok(()),
-            Some(_) => self.file.unlock(),
-        }
+        self.staged = None;
+        self.file.unlock()
     }
 
     /// Gives a file without a name one in `staging/`.
@@ -122,7 +109,7 @@ impl NewFile {
         Ok(())
     }
 
-    fn link_anonymous(&self, dir: impl std::os::fd::AsFd, name: &str) -> io::Result<()> {
+    fn link_anonymous(&self, dir: impl AsFd, name: &str) -> io::Result<()> {
         let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let linked = match rustix::fs::linkat(CWD, file, &dir, name, AtFlags::SYMLINK_FOLLOW) {
             // Without /proc there is another way, which needs a privilege or a new kernel.
@@ -163,16 +150,6 @@ impl StagingName {
             .map(|file| (staged, file))
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
-
-    fn link(&self, dir: &Handle, name: &str) -> io::Result<()> {
-        match rustix::fs::linkat(&self.dir, &self.name, dir, name, AtFlags::empty()) {
-            // No hard links here. The layer's lock is held, so nobody else makes the name in between.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) if !dir.contains(name) => {
-                Ok(rustix::fs::renameat(&self.dir, &self.name, dir, name)?)
-            }
-            linked => Ok(linked?),
-        }
-    }
 }
 
 impl Drop for StagingName {
@@ -185,12 +162,15 @@ fn mode() -> Mode {
     Mode::RUSR | Mode::RGRP | Mode::ROTH
 }
 
-/// Finds a name that `make` does not know yet, and returns it.
+/// Finds a name that `make` does not know yet, and returns it. The clock makes it differ from those of other tasks, and of
+/// processes with the same pid in other containers.
 fn unused_name(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<String> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut tries = 0;
     loop {
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let since_epoch = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let name = format!("{}-{}", std::process::id(), since_epoch.as_nanos());
         tries += 1;
         match make(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAME_TRIES => {}

@@ -4,6 +4,7 @@
 //! `max_bytes` is kept at the moment a layer appears: only then is it known to be right and how long it is, so that
 //! a fill which fails has evicted nothing for it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -26,6 +27,15 @@ const FREEING_WAIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(5);
 /// How often something is evicted for a write that the file system refuses.
 const FULL_RETRIES: usize = 8;
+
+/// What to do when all that can be evicted is less than what is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortfall {
+    /// Nothing: it would be for nothing.
+    EvictNone,
+    /// As much as there is.
+    EvictAll,
+}
 
 /// What an eviction did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +67,7 @@ impl Store {
         }
         // Others may be making room as well: under the lock only what is missing then is evicted.
         let _quota = lock_quota(dir)?;
-        let evicted = self.evict(dir, Some(keep), missing()?)?;
+        let evicted = self.evict(dir, Some(keep), missing()?, Shortfall::EvictNone)?;
         let mut waited = Duration::ZERO;
         while missing()? > 0 {
             if evicted.layers == 0 || waited >= FREEING_WAIT {
@@ -86,7 +96,7 @@ impl Store {
         let quota = lock_quota(dir)?;
         let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
         let over = used.saturating_add(incoming).saturating_sub(max);
-        if over > 0 && self.evict(dir, Some(keep), over)?.bytes < over {
+        if over > 0 && self.evict(dir, Some(keep), over, Shortfall::EvictNone)?.bytes < over {
             return Err(Error::unavailable(format!(
                 "no room within the quota of {max} bytes: the other layers are in use"
             )));
@@ -103,22 +113,27 @@ impl Store {
         what: &str,
         mut work: impl FnMut() -> io::Result<T>,
     ) -> Result<T> {
-        let mut tries = 0;
-        loop {
+        for _ in 0..FULL_RETRIES {
             match work() {
                 Err(error) if is_full(&error) => {
-                    tries += 1;
-                    if tries > FULL_RETRIES || self.evict(dir, Some(keep), needed)?.layers == 0 {
+                    if self.evict(dir, Some(keep), needed, Shortfall::EvictNone)?.layers == 0 {
                         return Err(failure(what, error));
                     }
                 }
                 done => return done.map_err(|error| failure(what, error)),
             }
         }
+        work().map_err(|error| failure(what, error))
     }
 
-    /// Evicts the least recently used layers until `needed` bytes are gone, but none when all of them are not enough.
-    pub(crate) fn evict(&self, dir: &Handle, keep: Option<&Digest>, needed: u64) -> Result<Evicted> {
+    /// Evicts the least recently used layers until `needed` bytes are gone.
+    pub(crate) fn evict(
+        &self,
+        dir: &Handle,
+        keep: Option<&Digest>,
+        needed: u64,
+        shortfall: Shortfall,
+    ) -> Result<Evicted> {
         let mut evicted = Evicted::default();
         if needed == 0 {
             return Ok(evicted);
@@ -129,7 +144,8 @@ impl Store {
             .filter(|(digest, _)| Some(digest) != keep)
             .filter_map(|(digest, files)| Some((files.layer?.1, digest, files)))
             .collect();
-        if candidates.iter().map(|(.., files)| files.bytes).sum::<u64>() < needed {
+        let evictable: u64 = candidates.iter().map(|(.., files)| files.bytes).sum();
+        if evictable < needed && shortfall == Shortfall::EvictNone {
             return Ok(evicted);
         }
         candidates.sort_unstable_by_key(|(used, digest, _)| (*used, *digest));
@@ -160,7 +176,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn scan(&self, dir: &Handle) -> Result<std::collections::BTreeMap<Digest, Files>> {
+    pub(crate) fn scan(&self, dir: &Handle) -> Result<BTreeMap<Digest, Files>> {
         scan(dir).map_err(|error| failure("list the cache directory", error))
     }
 }
@@ -186,7 +202,7 @@ pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
 }
 
 /// Waits for the lock that makes room a question of one process at a time; `None` when its holder does not give it up.
-fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
+pub(crate) fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
     let mut waited = Duration::ZERO;
     loop {
         match FileLock::try_acquire(dir, QUOTA_LOCK).map_err(|error| failure("lock the quota", error))? {
@@ -195,5 +211,81 @@ fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
             Attempt::Busy(_) => thread::sleep(POLL),
         }
         waited += POLL;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::*;
+    use crate::DiskTier;
+
+    /// A tier with three layers of 1000 bytes, and no index: only the lengths matter here.
+    fn tier(dir: &std::path::Path) -> DiskTier {
+        for n in 0..3 {
+            let layer = dir.join(file_name(&Digest::sha256_of(&[n]), LAYER));
+            fs::write(&layer, [n; 1000]).unwrap();
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(n.into());
+            fs::File::open(&layer).unwrap().set_modified(used).unwrap();
+        }
+        DiskTier::builder(dir).open().unwrap()
+    }
+
+    fn full() -> io::Error {
+        io::ErrorKind::StorageFull.into()
+    }
+
+    #[test]
+    fn a_full_disk_evicts_until_the_work_is_done() {
+        let root = tempfile::tempdir().unwrap();
+        let store = tier(root.path()).store;
+        let dir = store.directory.current().unwrap();
+        let new = Digest::sha256_of(b"new");
+        let tries = Cell::new(0);
+        let done = store.when_full_evict(&dir, &new, 10, "write", || {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(full()) } else { Ok("done") }
+        });
+        assert_eq!(done.unwrap(), "done");
+        assert_eq!(store.evicted_layers.load(Relaxed), 2);
+        assert_eq!(
+            store.scan(&dir).unwrap().into_keys().collect::<Vec<_>>(),
+            [Digest::sha256_of(&[2])]
+        );
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_is_an_error_that_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let store = tier(root.path()).store;
+        let dir = store.directory.current().unwrap();
+        let new = Digest::sha256_of(b"new");
+        let error = store
+            .when_full_evict(&dir, &new, 10, "write", || Err::<(), _>(full()))
+            .unwrap_err();
+        assert_eq!(error.kind(), cache_core::ErrorKind::Unavailable);
+        assert!(error.message().contains("the disk is full"), "{error}");
+        // What is more than all there is to evict, nothing is evicted for.
+        let other = tempfile::tempdir().unwrap();
+        let store = tier(other.path()).store;
+        let dir = store.directory.current().unwrap();
+        let refused = store.when_full_evict(&dir, &new, 3001, "write", || Err::<(), _>(full()));
+        assert!(refused.is_err());
+        assert_eq!(store.evicted_layers.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn another_failure_evicts_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let store = tier(root.path()).store;
+        let dir = store.directory.current().unwrap();
+        let denied = || Err::<(), _>(io::ErrorKind::PermissionDenied.into());
+        let error = store
+            .when_full_evict(&dir, &Digest::sha256_of(b"new"), 1, "write", denied)
+            .unwrap_err();
+        assert_eq!(error.kind(), cache_core::ErrorKind::Permanent);
+        assert_eq!(store.evicted_layers.load(Relaxed), 0);
     }
 }

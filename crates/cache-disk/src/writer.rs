@@ -1,6 +1,5 @@
 //! Writing a layer: what is claimed, written, and either committed or gone.
 
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -188,15 +187,9 @@ fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerI
     store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
         new_index.replace(&index_name)
     })?;
+    // Nobody holds the lock but us, who found no valid layer. If there is one all the same, its writer's lock file was
+    // removed by an operator, and it has the same bytes.
     store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
-        match layer.publish(&layer_name) {
-            // Whoever holds the lock found no valid layer: this one is damaged, or came from somebody whose lock file an
-            // operator removed; and then it has the same bytes.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                layer.replace(&layer_name)?;
-                dir.sync()
-            }
-            published => published,
-        }
+        layer.publish(&layer_name)
     })
 }
