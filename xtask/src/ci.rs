@@ -40,7 +40,11 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     step("licences, bans and sources");
     let deny = tools::ensure(sh, tools::DENY)?;
     // Not `advisories`: their database is a git repository on GitHub, which a closed network does not reach.
-    cmd!(sh, "{deny} --locked check bans licenses sources").run()?;
+    cmd!(
+        sh,
+        "{deny} --locked check --hide-inclusion-graph bans licenses sources"
+    )
+    .run()?;
     step("done");
     Ok(())
 }
