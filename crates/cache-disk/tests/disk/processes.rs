@@ -44,6 +44,7 @@ async fn child_process() {
     let (Ok(dir), Ok(role)) = (std::env::var(DIR), std::env::var(ROLE)) else {
         return;
     };
+    let layer = layer();
     let staging = role.contains("staging");
     let tier = DiskTier::builder(dir)
         .with_min_free_bytes(0)
@@ -51,30 +52,31 @@ async fn child_process() {
         .open()
         .unwrap();
     if role.starts_with("fill") {
-        match tier.create(&layer().descriptor).await.unwrap() {
-            Claim::Exists(reader) => assert_eq!(read_all(&reader).await, layer().bytes),
+        match tier.create(&layer.descriptor).await.unwrap() {
+            Claim::Exists(reader) => assert_eq!(read_all(&reader).await, layer.bytes),
             Claim::Write(mut writer) => {
                 println!("filled");
-                write(&mut *writer, &layer()).await.unwrap();
-                writer.commit(&layer().index).await.unwrap();
+                write(&mut *writer, &layer).await.unwrap();
+                writer.commit(&layer.index).await.unwrap();
             }
         }
     } else if role.starts_with("hold") {
-        let mut writer = claim(&tier, &layer()).await;
-        write(&mut *writer, &layer()).await.unwrap();
+        let mut writer = claim(&tier, &layer).await;
+        write(&mut *writer, &layer).await.unwrap();
         println!("written");
         std::future::pending::<()>().await;
     } else {
         println!("looping");
         loop {
-            try_fill(&tier, &layer()).await.unwrap();
-            tier.remove(layer().digest()).await.unwrap();
+            try_fill(&tier, &layer).await.unwrap();
+            tier.remove(layer.digest()).await.unwrap();
         }
     }
 }
 
 #[tokio::test]
 async fn of_many_processes_one_fills() {
+    let layer = layer();
     let cache = Cache::new();
     let children: Vec<Child> = (0..6).map(|_| child(&cache, "fill")).collect();
     let mut fills = 0;
@@ -85,28 +87,30 @@ async fn of_many_processes_one_fills() {
         fills += said.matches("filled").count();
     }
     assert_eq!(fills, 1);
-    assert_eq!(cache.files(), Cache::files_of(&[&layer()]));
+    assert_eq!(cache.files(), Cache::files_of(&[&layer]));
 }
 
 #[tokio::test]
 async fn a_killed_process_holds_nothing_and_leaves_nothing_for_long() {
+    let layer = layer();
     for role in ["hold", "hold staging"] {
         let cache = Cache::new();
         let mut holder = child(&cache, role);
         wait_for(&mut holder, "written");
-        assert!(cache.lock_path(&layer()).exists());
+        assert!(cache.lock_path(&layer).exists());
         holder.kill().unwrap();
         holder.wait().unwrap();
         let tier = cache.tier();
-        assert!(!is_cached(&tier, &layer()).await);
-        let reader = fill(&tier, &layer()).await;
-        assert_eq!(read_all(&reader).await, layer().bytes);
-        assert_eq!(cache.files(), Cache::files_of(&[&layer()]));
+        assert!(!is_cached(&tier, &layer).await);
+        let reader = fill(&tier, &layer).await;
+        assert_eq!(read_all(&reader).await, layer.bytes);
+        assert_eq!(cache.files(), Cache::files_of(&[&layer]));
     }
 }
 
 #[tokio::test]
 async fn processes_killed_at_any_moment_leave_right_bytes_or_none() {
+    let layer = layer();
     for role in ["loop", "loop staging"] {
         let cache = Cache::new();
         for round in 0..8u32 {
@@ -117,14 +121,14 @@ async fn processes_killed_at_any_moment_leave_right_bytes_or_none() {
             looping.kill().unwrap();
             looping.wait().unwrap();
             let tier = cache.tier();
-            if let Some(reader) = open(&tier, &layer()).await {
-                assert_eq!(read_all(&reader).await, layer().bytes);
+            if let Some(reader) = open(&tier, &layer).await {
+                assert_eq!(read_all(&reader).await, layer.bytes);
             }
         }
         let tier = cache.tier();
-        fill(&tier, &layer()).await;
-        assert_eq!(cache.files(), Cache::files_of(&[&layer()]));
-        let size = fs::metadata(cache.path(&layer(), "decompressed")).unwrap().len();
-        assert_eq!(size, layer().bytes.len() as u64);
+        fill(&tier, &layer).await;
+        assert_eq!(cache.files(), Cache::files_of(&[&layer]));
+        let size = fs::metadata(cache.path(&layer, "decompressed")).unwrap().len();
+        assert_eq!(size, layer.bytes.len() as u64);
     }
 }
