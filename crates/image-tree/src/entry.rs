@@ -1,9 +1,14 @@
 //! One entry of a layer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::path::Shown;
+
 /// One entry of a layer's tar, with its extension headers applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The path in normal form: no leading or trailing slash, no `.` or `..`, the root is empty. Bytes, not
     /// necessarily UTF-8. For a whiteout, what it hides.
@@ -120,6 +125,20 @@ impl FileData {
             Extents::One(extent) => std::slice::from_ref(extent),
             Extents::Many(extents) => extents,
         }
+    }
+}
+
+impl fmt::Debug for Entry {
+    /// The path readable and short, whatever its bytes are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("path", &format_args!("{}", Shown(&self.path)))
+            .field("mode", &format_args!("{:#o}", self.mode))
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .field("mtime", &self.mtime)
+            .field("kind", &self.kind)
+            .finish()
     }
 }
 

@@ -10,12 +10,12 @@ pub struct TreeLimits {
     pub max_path_len: u32,
     /// Bytes of all extension headers (PAX, GNU long names) in front of one entry. Default 1 MiB.
     pub max_header_len: u32,
-    /// Data regions of one sparse file. Default 10,000.
+    /// Data regions of one sparse file. Default 50,000.
     pub max_extents: usize,
     /// Bytes of memory one layer's tree may take, estimated from its entries. Default 512 MiB.
     pub max_memory: u64,
     /// Nodes an image's tree may create, including directories that no layer names and nodes that upper layers hide
-    /// again. One takes about 150 bytes and its name. Default 4,000,000.
+    /// again. One takes 100 to 350 bytes and its name. Default 4,000,000.
     pub max_nodes: usize,
 }
 
@@ -25,7 +25,7 @@ impl Default for TreeLimits {
             max_entries: 2_000_000,
             max_path_len: 4096,
             max_header_len: 1 << 20,
-            max_extents: 10_000,
+            max_extents: 50_000,
             max_memory: 512 << 20,
             max_nodes: 4_000_000,
         }

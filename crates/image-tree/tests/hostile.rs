@@ -208,12 +208,12 @@ fn sparse_claims_without_a_fitting_map_are_refused() {
 
 #[test]
 fn a_sparse_map_without_an_end_takes_bounded_memory() {
-    let map = [b"1".repeat(1 << 21), vec![b'\n']].concat();
+    let map = [b"1".repeat(1 << 23), vec![b'\n']].concat();
     let records = [
         ("GNU.sparse.major", "1"),
         ("GNU.sparse.minor", "0"),
         ("GNU.sparse.realsize", "1"),
-        ("size", "4194304"),
+        ("size", "16777216"),
     ];
     let layer = [
         pax(&records),

@@ -13,21 +13,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, Result};
 
 use super::resolve::Way;
 use super::{NodeData, NodeId, ROOT};
 use crate::path::{Shown, components, split};
 use crate::{Entry, EntryKind, LayerTree, TreeLimits};
 
-/// How deep directories may be nested. A path of 4096 bytes has fewer components, but symbolic links can put one path
-/// below another, and without an end to it the paths of a walk would take memory in the square of the entries.
-const MAX_DEPTH: u32 = 4096;
+/// How long the path of a node may be, in bytes. Names are bounded one by one, but symbolic links can put one below
+/// another, and without an end to it the paths of a walk would take time in the square of the entries.
+const MAX_PATH_LEN: u32 = 16 * 1024;
 
 pub(super) fn merge(layers: &[Arc<LayerTree>], limits: &TreeLimits) -> Result<Vec<NodeData>> {
     let root = NodeData {
         parent: ROOT,
-        depth: 0,
+        path_len: 0,
         layer: 0,
         entry: None,
         children: BTreeMap::new(),
@@ -186,18 +186,19 @@ impl<'a> Merge<'a> {
 
     /// An implied directory called `name` in `dir`, in place of what was there.
     fn add(&mut self, dir: NodeId, name: &[u8]) -> Result<NodeId> {
-        let depth = self.nodes[dir as usize].depth + 1;
-        if self.nodes.len() >= self.max_nodes.min(NodeId::MAX as usize) || depth > MAX_DEPTH {
-            let what = format!(
-                "more than {} files or {MAX_DEPTH} levels of directories",
-                self.max_nodes
-            );
-            return Err(Error::new(ErrorKind::Permanent, what));
+        if self.nodes.len() >= self.max_nodes.min(NodeId::MAX as usize) {
+            return Err(Error::permanent(format!("more than {} files", self.max_nodes)));
+        }
+        let path_len = self.nodes[dir as usize].path_len + 1 + name.len() as u32;
+        if path_len > MAX_PATH_LEN {
+            return Err(Error::permanent(format!(
+                "a path of more than {MAX_PATH_LEN} bytes"
+            )));
         }
         let node = self.nodes.len() as NodeId;
         self.nodes.push(NodeData {
             parent: dir,
-            depth,
+            path_len,
             layer: self.layer,
             entry: None,
             children: BTreeMap::new(),

@@ -225,7 +225,7 @@ impl LayerTreeBuilder {
             if parsed.path.ends_with(b"/") && parsed.size == 0 && map.is_none() {
                 (EntryKind::Dir, 0)
             } else {
-                let (data, stored) = self.file(parsed, &facts, map).map_err(wrong)?;
+                let (data, stored) = self.file(parsed, map).map_err(wrong)?;
                 (EntryKind::File(data), stored)
             }
         } else {
@@ -266,20 +266,13 @@ impl LayerTreeBuilder {
     fn file(
         &self,
         parsed: &ParsedEntry<'_>,
-        facts: &pax::PaxFacts,
         map: Option<(&[SparseEntry], u64)>,
     ) -> Result<(FileData, u64), &'static str> {
         let Some((regions, size)) = map else {
             return Ok((FileData::contiguous(self.position, parsed.size), parsed.size));
         };
         let stored = sparse::stored_len(regions).ok_or("its size is out of range")?;
-        // With format 1.0 the parser takes the map off the header's size, but not off one from a PAX header.
-        let sizes_agree = match parsed.size.checked_sub(stored) {
-            Some(0) => true,
-            Some(map_len) => facts.map_in_data && facts.size && map_len.is_multiple_of(HEADER_SIZE as u64),
-            None => false,
-        };
-        if !sizes_agree {
+        if parsed.size != stored {
             return Err("its sparse map does not match its size");
         }
         Ok((sparse::place(self.position, size, regions)?, stored))

@@ -10,12 +10,8 @@ use tar_core::PaxExtensions;
 pub(super) struct PaxFacts {
     /// Modification time in whole seconds, rounded down.
     pub(super) mtime: Option<i64>,
-    /// Whether it gives the size of the entry's data.
-    pub(super) size: bool,
     /// Whether it says that the file is sparse.
     pub(super) sparse: bool,
-    /// Whether the sparse map stands in front of the data (GNU sparse format 1.0).
-    pub(super) map_in_data: bool,
 }
 
 /// Reads the records of `pax`; an error says what is wrong with them.
@@ -25,17 +21,19 @@ pub(super) fn read(pax: &[u8]) -> Result<PaxFacts, &'static str> {
         let record = record.map_err(|_| "a PAX record is malformed")?;
         let key = record.key().map_err(|_| "a PAX key is not UTF-8")?;
         match key {
-            "mtime" => facts.mtime = Some(seconds(record.value_bytes()).ok_or("the PAX mtime is malformed")?),
-            "size" | "uid" | "gid" => {
-                number(record.value_bytes()).ok_or("a PAX size, uid or gid is not a number")?;
-                facts.size |= key == "size";
+            "mtime" => {
+                facts.mtime = Some(seconds(record.value_bytes()).ok_or("the PAX mtime is malformed")?);
+            }
+            "size" | "uid" | "gid" if !is_number(record.value_bytes()) => {
+                return Err("a PAX size, uid or gid is not a number");
             }
             "GNU.sparse.name" => {}
             "GNU.sparse.map" => facts.sparse = true,
             _ if key.starts_with("GNU.sparse.") => {
-                let value = number(record.value_bytes()).ok_or("a PAX sparse field is not a number")?;
+                if !is_number(record.value_bytes()) {
+                    return Err("a PAX sparse field is not a number");
+                }
                 facts.sparse = true;
-                facts.map_in_data |= key == "GNU.sparse.major" && value == 1;
             }
             _ => {}
         }
@@ -43,11 +41,9 @@ pub(super) fn read(pax: &[u8]) -> Result<PaxFacts, &'static str> {
     Ok(facts)
 }
 
-fn number(value: &[u8]) -> Option<u64> {
-    if !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
+/// Whether the parser reads `value` as a number; it lets a sign pass, which no format has.
+fn is_number(value: &[u8]) -> bool {
+    value.first() != Some(&b'+') && std::str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// Whole seconds of a decimal number with an optional sign and fraction, rounded down.
@@ -107,19 +103,5 @@ mod tests {
             }
             assert!(read(&record(key, "18446744073709551615")).is_ok(), "{key}");
         }
-        assert_eq!(
-            read(&record("size", "7")).unwrap(),
-            PaxFacts {
-                size: true,
-                ..PaxFacts::default()
-            }
-        );
-    }
-
-    #[test]
-    fn only_version_one_keeps_its_map_in_the_data() {
-        let facts = |major| read(&record("GNU.sparse.major", major)).unwrap();
-        assert!(facts("1").map_in_data && facts("1").sparse);
-        assert!(!facts("0").map_in_data && facts("0").sparse);
     }
 }
