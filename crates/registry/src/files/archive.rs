@@ -110,6 +110,9 @@ fn scan(file: &File, file_len: u64) -> Result<HashMap<String, Member>> {
             .map_err(|error| malformed("a header is malformed").caused_by(error))?;
         let (consumed, entry) = match event {
             ParseEvent::NeedData { min_bytes } => {
+                if available < wanted && block.iter().all(|&byte| byte == 0) {
+                    return Ok(members);
+                }
                 if available < wanted || min_bytes <= wanted {
                     return Err(malformed("it ends within a header"));
                 }

@@ -116,11 +116,12 @@ impl LayoutOrigin {
             Ok((layout, index))
         })
         .await?;
+        let digest = Digest::sha256_of(&index);
         let Document::Index(index) = manifest::parse(&index, media_type::OCI_INDEX)? else {
             return Err(Error::corrupt("the layout's index.json is no image index"));
         };
         let root = Root {
-            digest: Digest::sha256_of(b""),
+            digest,
             document: Document::Index(tagged(index, tag)?),
         };
         resolve::resolve(&layout, repository, root, platform).await

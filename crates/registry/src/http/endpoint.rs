@@ -20,6 +20,25 @@ pub(super) struct Endpoint {
     pub(super) is_mirror: bool,
 }
 
+/// What a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// Manifests and indexes, by tag or digest.
+    Manifest,
+    /// Configs and layers, by digest.
+    Blob,
+}
+
+impl Resource {
+    /// What to call it in a message.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Blob => "blob",
+        }
+    }
+}
+
 impl Endpoint {
     /// The endpoints of `repository` in the order in which they are asked; never none.
     pub(super) fn all(config: &RegistryConfig, repository: &Repository) -> Result<Vec<Self>> {
@@ -57,7 +76,9 @@ impl Endpoint {
 
     /// The repository at the mirror with the base URL `base`, whose path goes in front of the repository's.
     pub(super) fn mirror(base: &str, repository: &Repository) -> Result<Self> {
-        let refused = |why: &str| Error::invalid(format!("mirror \"{}\": {why}", excerpt(base)));
+        // What stands in front of the host may be a password.
+        let shown = excerpt(base.rsplit('@').next().unwrap_or_default());
+        let refused = |why: &str| Error::invalid(format!("mirror \"{shown}\": {why}"));
         let url = Url::parse(base).map_err(|_| refused("not a URL"))?;
         let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host_str()) else {
             return Err(refused(
@@ -94,8 +115,12 @@ impl Endpoint {
         })
     }
 
-    /// The URL of a `manifests` or `blobs` resource; `name` is a digest or a tag.
-    pub(super) fn url(&self, kind: &str, name: &str) -> Url {
+    /// The URL of something in the repository; `name` is a digest or a tag.
+    pub(super) fn url(&self, resource: Resource, name: &str) -> Url {
+        let kind = match resource {
+            Resource::Manifest => "manifests",
+            Resource::Blob => "blobs",
+        };
         let mut url = self.server.clone();
         url.set_path(&format!("/v2/{}/{kind}/{name}", self.repository.path()));
         url
@@ -130,7 +155,7 @@ mod tests {
         let endpoints = Endpoint::all(config, &repository.parse().unwrap()).unwrap();
         endpoints
             .iter()
-            .map(|endpoint| endpoint.url("manifests", "latest").to_string())
+            .map(|endpoint| endpoint.url(Resource::Manifest, "latest").to_string())
             .collect()
     }
 
@@ -191,6 +216,7 @@ mod tests {
     fn a_mirror_that_is_no_base_url_is_refused_without_its_password() {
         let repository = "debian".parse().unwrap();
         for base in [
+            "ftp://u:hunter2@m.example",
             "m.example",
             "ftp://m.example",
             "https://m.example/?a",

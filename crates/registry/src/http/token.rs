@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::challenge::{Bearer, Challenge};
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Resource};
 use crate::Secret;
 use crate::excerpt::excerpt;
 
@@ -91,7 +91,7 @@ impl Tokens {
 }
 
 fn key(endpoint: &Endpoint) -> String {
-    endpoint.url("", "").to_string()
+    endpoint.url(Resource::Manifest, "").to_string()
 }
 
 /// What a token server answers.
