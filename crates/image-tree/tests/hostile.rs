@@ -133,6 +133,40 @@ fn what_is_no_file_has_no_body_whatever_its_size_says() {
 }
 
 #[test]
+fn global_headers_say_nothing_about_files() {
+    let mut global = pax(&[("path", "elsewhere"), ("size", "7")]);
+    let mut header_of_global = tar::Header::new_ustar();
+    header_of_global.as_mut_bytes().copy_from_slice(&global[..512]);
+    header_of_global.set_entry_type(EntryType::XGlobalHeader);
+    header_of_global.set_cksum();
+    global[..512].copy_from_slice(header_of_global.as_bytes());
+    let file = member(header("f", EntryType::Regular, 5), b"hello");
+    let layer = [global, file].concat();
+    let tree = tree_of(&layer).unwrap();
+    assert_eq!((tree.entries().len(), &*tree.entries()[0].path), (1, &b"f"[..]));
+    assert_eq!(content(&layer, &tree.entries()[0]), b"hello");
+}
+
+#[test]
+fn a_header_longer_than_what_is_read_at_once_is_put_together() {
+    let xattr = pax(&[("SCHILY.xattr.user.x", &"x".repeat(700_000)), ("path", "renamed")]);
+    let layer = [
+        xattr,
+        member(header("f", EntryType::Regular, 3), b"abc"),
+        END.to_vec(),
+    ]
+    .concat();
+    let tree = tree_of(&layer).unwrap();
+    assert_eq!(&*tree.entries()[0].path, b"renamed");
+    let read = block_on(LayerTree::read(
+        &*MemoryReader::new(&layer),
+        &TreeLimits::default(),
+    ));
+    assert_eq!(read.unwrap(), tree);
+    assert_eq!(tree_of_pieces(&layer, &[5000, 1]).unwrap(), tree);
+}
+
+#[test]
 fn a_slash_at_the_end_makes_a_directory_as_old_archives_have_it() {
     let mut header = tar::Header::new_old();
     header.set_path("old/").unwrap();

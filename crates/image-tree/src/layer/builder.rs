@@ -12,7 +12,8 @@ use crate::{Entry, EntryKind, FileData, TreeLimits};
 ///
 /// What it accepts is what containerd's unpacking (Go's `archive/tar`) accepts, within the limits: v7, ustar, PAX and GNU
 /// headers with long names and sparse files. Global PAX headers, AUFS's own files and everything after the end
-/// marker are ignored; an archive may also end without the marker.
+/// marker are ignored; an archive may also end without the marker. What the parser cannot place is refused: a sparse file
+/// of PAX format 1.0 with more than 8 GiB of data.
 ///
 /// # Errors
 /// Every method that fails says why: [`Corrupt`](cache_core::ErrorKind::Corrupt) for what is no complete tar of a layer,
