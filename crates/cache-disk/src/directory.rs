@@ -102,12 +102,21 @@ impl Handle {
 
     /// Opens a subdirectory, which is created when it is not there.
     pub(crate) fn subdir(&self, name: &str) -> io::Result<OwnedFd> {
+        if let Some(dir) = self.existing_subdir(name)? {
+            return Ok(dir);
+        }
+        match rustix::fs::mkdirat(self, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(open_dir(self, name)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a subdirectory if it is there.
+    pub(crate) fn existing_subdir(&self, name: &str) -> io::Result<Option<OwnedFd>> {
         match open_dir(self, name) {
-            Err(Errno::NOENT) => match rustix::fs::mkdirat(self, name, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => Ok(open_dir(self, name)?),
-                Err(error) => Err(error.into()),
-            },
-            opened => Ok(opened?),
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

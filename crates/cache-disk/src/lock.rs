@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{Mode, OFlags};
 
 use crate::directory::{Handle, still_names, unlink_at};
+use crate::failure::is_full;
 use crate::layout::LOCK_DIR;
 
 /// How often a holder shows progress at most.
@@ -36,6 +37,8 @@ pub(crate) struct FileLock {
 pub(crate) enum Attempt {
     Held(FileLock),
     Busy(Holder),
+    /// The disk is so full that there cannot be a lock file: nobody holds the lock, or is able to take it.
+    NoRoom,
 }
 
 /// What is known of whoever holds a lock.
@@ -50,13 +53,15 @@ impl FileLock {
     /// Locks `name` unless somebody else holds it. Never waits.
     pub(crate) fn try_acquire(dir: &Handle, name: &str) -> io::Result<Attempt> {
         for _ in 0..VANISHED_RETRIES {
-            let dir = dir.subdir(LOCK_DIR)?;
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let mut file = File::from(rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+            let (dir, mut file) = match open(dir, name) {
+                Err(error) if is_full(&error) => return Ok(Attempt::NoRoom),
+                opened => opened?,
+            };
             match file.try_lock() {
                 Ok(()) if still_names(&dir, name, &file) => {
-                    file.set_len(0)?;
-                    file.write_all(std::process::id().to_string().as_bytes())?;
+                    // The pid is for messages only, and evicting from a full disk has to be possible.
+                    let pid = std::process::id().to_string();
+                    let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
                     let lock = Self {
                         dir,
                         name: name.to_owned(),
@@ -108,6 +113,13 @@ impl FileLock {
             result
         })
     }
+}
+
+fn open(dir: &Handle, name: &str) -> io::Result<(OwnedFd, File)> {
+    let dir = dir.subdir(LOCK_DIR)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok((dir, file.into()))
 }
 
 impl Drop for FileLock {
@@ -174,7 +186,7 @@ mod tests {
         let dir = Directory::open(dir, false).unwrap().current().unwrap();
         match FileLock::try_acquire(&dir, "name").unwrap() {
             Attempt::Held(lock) => lock,
-            Attempt::Busy(holder) => panic!("held by {holder:?}"),
+            other => panic!("not free: {other:?}"),
         }
     }
 

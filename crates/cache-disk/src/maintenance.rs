@@ -10,7 +10,7 @@ use crate::directory::Handle;
 use crate::failure::{blocking, failure};
 use crate::find::{hash, read_index, store_index};
 use crate::layout::{LAYER, file_name};
-use crate::quota::{Shortfall, free_bytes, lock_quota};
+use crate::quota::{Purpose, free_bytes, lock_quota};
 use crate::recovery::remove_leftovers;
 use crate::tier::{DiskTier, Store};
 
@@ -109,7 +109,7 @@ impl DiskTier {
                     .saturating_sub(store.config.max_bytes.unwrap_or(u64::MAX))
                     .max(store.config.min_free_bytes.saturating_sub(free_bytes)),
             };
-            let evicted = store.evict(dir, None, excess, Shortfall::EvictAll)?;
+            let evicted = store.evict(dir, None, excess, Purpose::Operator)?;
             let left = store.usage(dir)?;
             Ok(GcReport {
                 removed_layers: evicted.layers,

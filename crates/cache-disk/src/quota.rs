@@ -5,6 +5,7 @@
 //! a fill which fails has evicted nothing for it.
 
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -28,13 +29,15 @@ const POLL: Duration = Duration::from_millis(5);
 /// How often something is evicted for a write that the file system refuses.
 const FULL_RETRIES: usize = 8;
 
-/// What to do when all that can be evicted is less than what is needed.
+/// What an eviction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shortfall {
-    /// Nothing: it would be for nothing.
-    EvictNone,
-    /// As much as there is.
-    EvictAll,
+pub(crate) enum Purpose {
+    /// Free space on the disk: layers that are open would free none. All that is needed, or nothing.
+    Disk,
+    /// Room within `max_bytes`: all that is needed, or nothing.
+    Quota,
+    /// What an operator asked for: as much of it as there is.
+    Operator,
 }
 
 /// What an eviction did.
@@ -67,7 +70,7 @@ impl Store {
         }
         // Others may be making room as well: under the lock only what is missing then is evicted.
         let _quota = lock_quota(dir)?;
-        let evicted = self.evict(dir, Some(keep), missing()?, Shortfall::EvictNone)?;
+        let evicted = self.evict(dir, Some(keep), missing()?, Purpose::Disk)?;
         let mut waited = Duration::ZERO;
         while missing()? > 0 {
             if evicted.layers == 0 || waited >= FREEING_WAIT {
@@ -96,7 +99,7 @@ impl Store {
         let quota = lock_quota(dir)?;
         let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
         let over = used.saturating_add(incoming).saturating_sub(max);
-        if over > 0 && self.evict(dir, Some(keep), over, Shortfall::EvictNone)?.bytes < over {
+        if over > 0 && self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes < over {
             return Err(Error::unavailable(format!(
                 "no room within the quota of {max} bytes: the other layers are in use"
             )));
@@ -116,7 +119,7 @@ impl Store {
         for _ in 0..FULL_RETRIES {
             match work() {
                 Err(error) if is_full(&error) => {
-                    if self.evict(dir, Some(keep), needed, Shortfall::EvictNone)?.layers == 0 {
+                    if self.evict(dir, Some(keep), needed, Purpose::Disk)?.layers == 0 {
                         return Err(failure(what, error));
                     }
                 }
@@ -132,7 +135,7 @@ impl Store {
         dir: &Handle,
         keep: Option<&Digest>,
         needed: u64,
-        shortfall: Shortfall,
+        purpose: Purpose,
     ) -> Result<Evicted> {
         let mut evicted = Evicted::default();
         if needed == 0 {
@@ -144,8 +147,11 @@ impl Store {
             .filter(|(digest, _)| Some(digest) != keep)
             .filter_map(|(digest, files)| Some((files.layer?.1, digest, files)))
             .collect();
+        if purpose == Purpose::Disk {
+            candidates.retain(|(_, digest, _)| !is_open(dir, digest));
+        }
         let evictable: u64 = candidates.iter().map(|(.., files)| files.bytes).sum();
-        if evictable < needed && shortfall == Shortfall::EvictNone {
+        if evictable < needed && purpose != Purpose::Operator {
             return Ok(evicted);
         }
         candidates.sort_unstable_by_key(|(used, digest, _)| (*used, *digest));
@@ -153,11 +159,10 @@ impl Store {
             if evicted.bytes >= needed {
                 break;
             }
-            // A layer whose lock is taken is being filled or removed by somebody.
-            let Ok(Attempt::Held(lock)) = FileLock::try_acquire(dir, &digest.hex()) else {
-                continue;
-            };
-            if remove_files(dir, &lock, &digest, &files.companions).is_ok_and(|removed| removed) {
+            // Whoever holds the lock fills or removes the layer.
+            let attempt = FileLock::try_acquire(dir, &digest.hex());
+            let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom));
+            if free && remove_files(dir, &digest, &files.companions).is_ok_and(|removed| removed) {
                 evicted.layers += 1;
                 evicted.bytes += files.bytes;
                 self.evicted_layers.fetch_add(1, Relaxed);
@@ -170,8 +175,9 @@ impl Store {
     /// Removes a layer and its companions; whether there was a layer. While somebody else holds its lock, what it is
     /// about to commit is not removed, and the companions are left to it.
     pub(crate) fn remove_layer(&self, dir: &Handle, digest: &Digest) -> io::Result<bool> {
-        match FileLock::try_acquire(dir, &digest.hex())? {
-            Attempt::Held(lock) => remove_files(dir, &lock, digest, &companions_of(dir, digest)?),
+        let attempt = FileLock::try_acquire(dir, &digest.hex())?;
+        match attempt {
+            Attempt::Held(_) | Attempt::NoRoom => remove_files(dir, digest, &companions_of(dir, digest)?),
             Attempt::Busy(_) => dir.unlink(&file_name(digest, LAYER)),
         }
     }
@@ -181,18 +187,25 @@ impl Store {
     }
 }
 
-/// Removes the files of a layer whose lock is held: the layer first, so that it is never there without its index.
-pub(crate) fn remove_files(
-    dir: &Handle,
-    _lock: &FileLock,
-    digest: &Digest,
-    companions: &[String],
-) -> io::Result<bool> {
+/// Removes the files of a layer that nobody else has the lock of: the layer first, so that it is not there without its
+/// index.
+pub(crate) fn remove_files(dir: &Handle, digest: &Digest, companions: &[String]) -> io::Result<bool> {
     let removed = dir.unlink(&file_name(digest, LAYER))?;
     for kind in companions {
         dir.unlink(&file_name(digest, kind))?;
     }
     Ok(removed)
+}
+
+/// Whether some process has the layer open: readers keep a shared lock on its file.
+fn is_open(dir: &Handle, digest: &Digest) -> bool {
+    let file = dir.open_file(&file_name(digest, LAYER));
+    file.is_ok_and(|file| {
+        matches!(
+            file.map(|file| file.try_lock()),
+            Some(Err(TryLockError::WouldBlock))
+        )
+    })
 }
 
 /// How many bytes of the file system this user may still write.
@@ -201,12 +214,15 @@ pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Waits for the lock that makes room a question of one process at a time; `None` when its holder does not give it up.
+/// Waits for the lock that makes room a question of one process at a time; `None` when its holder does not give it up, or
+/// when the disk is so full that there cannot be one.
 pub(crate) fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
     let mut waited = Duration::ZERO;
     loop {
         match FileLock::try_acquire(dir, QUOTA_LOCK).map_err(|error| failure("lock the quota", error))? {
             Attempt::Held(lock) => return Ok(Some(lock)),
+            // Making room does not fail for want of it.
+            Attempt::NoRoom => return Ok(None),
             Attempt::Busy(_) if waited >= QUOTA_LOCK_WAIT => return Ok(None),
             Attempt::Busy(_) => thread::sleep(POLL),
         }
@@ -218,6 +234,8 @@ pub(crate) fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
 mod tests {
     use std::cell::Cell;
     use std::fs;
+
+    use cache_core::LayerDescriptor;
 
     use super::*;
     use crate::DiskTier;
@@ -274,6 +292,23 @@ mod tests {
         let refused = store.when_full_evict(&dir, &new, 3001, "write", || Err::<(), _>(full()));
         assert!(refused.is_err());
         assert_eq!(store.evicted_layers.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_does_not_evict_what_is_open_since_that_frees_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let store = tier(root.path()).store;
+        let dir = store.directory.current().unwrap();
+        let (oldest, new) = (Digest::sha256_of(&[0]), Digest::sha256_of(b"new"));
+        let reader = store.find(&LayerDescriptor::new(oldest)).await.unwrap();
+        let work = || store.evict(&dir, Some(&new), 1, Purpose::Disk).unwrap().layers;
+        assert_eq!(work(), 1);
+        assert!(dir.contains(&file_name(&oldest, LAYER)));
+        assert_eq!(work(), 1);
+        assert_eq!(work(), 0);
+        drop(reader);
+        assert_eq!(work(), 1);
+        assert!(!dir.contains(&file_name(&oldest, LAYER)));
     }
 
     #[test]

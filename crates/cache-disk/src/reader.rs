@@ -66,8 +66,10 @@ impl DiskReader {
         self.written.store(written, Release);
     }
 
-    /// What is written is the layer.
+    /// What is written is the layer. From now on a shared lock on the file tells those who need room on the disk that
+    /// removing it frees none; it does not matter if the lock is not to be had.
     pub(crate) fn end(&self) {
+        let _ = self.file.try_lock_shared();
         self.complete.store(true, Release);
     }
 

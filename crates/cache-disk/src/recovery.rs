@@ -21,7 +21,9 @@ pub(crate) fn remove_leftovers(dir: &Handle) -> io::Result<u64> {
 }
 
 fn remove_staged(dir: &Handle) -> io::Result<u64> {
-    let staging = dir.subdir(STAGING_DIR)?;
+    let Some(staging) = dir.existing_subdir(STAGING_DIR)? else {
+        return Ok(0);
+    };
     let mut removed = 0;
     for name in names(&staging)? {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -43,7 +45,9 @@ fn remove_staged(dir: &Handle) -> io::Result<u64> {
 }
 
 fn remove_locks(dir: &Handle) -> io::Result<u64> {
-    let locks = dir.subdir(LOCK_DIR)?;
+    let Some(locks) = dir.existing_subdir(LOCK_DIR)? else {
+        return Ok(0);
+    };
     let mut removed = 0;
     for name in names(&locks)? {
         if name == QUOTA_LOCK || Digest::from_hex(&name).is_ok() {
@@ -60,12 +64,12 @@ fn remove_orphans(dir: &Handle) -> io::Result<u64> {
         if files.layer.is_some() {
             continue;
         }
-        let Attempt::Held(lock) = FileLock::try_acquire(dir, &digest.hex())? else {
+        let Attempt::Held(_lock) = FileLock::try_acquire(dir, &digest.hex())? else {
             continue;
         };
         // Since the scan somebody may have committed the layer, and left the lock to us.
         if !dir.contains(&file_name(&digest, LAYER)) {
-            remove_files(dir, &lock, &digest, &files.companions)?;
+            remove_files(dir, &digest, &files.companions)?;
             removed += files.companions.len() as u64;
         }
     }

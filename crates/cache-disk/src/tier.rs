@@ -1,5 +1,6 @@
 //! The tier itself: how the parts make up what the contracts ask for.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -93,9 +94,15 @@ impl DiskTier {
         let mut patience = Patience::new(self.store.config.lock_patience);
         let mut wait = FIRST_WAIT;
         loop {
-            let name = layer.digest.hex();
-            let attempt = self.off_the_runtime("create", move |_, dir| {
-                FileLock::try_acquire(dir, &name).map_err(|error| failure("lock the layer", error))
+            let digest = layer.digest;
+            let attempt = self.off_the_runtime("create", move |store, dir| {
+                store.when_full_evict(dir, &digest, 1, "lock the layer", || match FileLock::try_acquire(
+                    dir,
+                    &digest.hex(),
+                )? {
+                    Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
+                    attempt => Ok(attempt),
+                })
             });
             let attempt = attempt.await?;
             // With the lock held nobody commits any more; without it, somebody may just have.
@@ -108,7 +115,7 @@ impl DiskTier {
             match attempt {
                 Attempt::Held(lock) => return self.begin(layer, lock, damaged).await,
                 Attempt::Busy(holder) if patience.is_exhausted_by(holder) => return Err(stalled(holder)),
-                Attempt::Busy(_) => {}
+                Attempt::Busy(_) | Attempt::NoRoom => {}
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LAST_WAIT);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
 use cache_core::{Claim, ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, LayerStat, Tier};
@@ -217,32 +218,69 @@ async fn a_commit_that_fails_leaves_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_cancelled_write_spoils_the_writer_and_frees_the_layer() {
-    let cache = Cache::new();
-    let tier = cache.tier();
-    let layer = Layer::new(1, 1000);
-    let mut writer = claim(&tier, &layer).await;
-    // Polled once, a write has begun and waits for the blocking pool.
-    assert!(writer.write(layer.bytes.slice(..600)).now_or_never().is_none());
-    let error = writer.write(layer.bytes.slice(600..)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    // The lock is free although the spoilt writer still lives.
-    fill(&tier, &layer).await;
-    assert!(writer.commit(&layer.index).await.is_err());
-    assert_eq!(read_all(&open(&tier, &layer).await.unwrap()).await, layer.bytes);
+/// Runs `work` on a runtime that has one thread for blocking work, which is busy until the sender is dropped: what is
+/// polled once meanwhile has begun and is not done.
+fn with_a_busy_blocking_pool<F: Future<Output = ()>>(
+    work: impl FnOnce(Box<dyn FnOnce() -> Sender<()>>) -> F,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work(Box::new(|| {
+        let (busy, wait) = channel();
+        tokio::task::spawn_blocking(move || wait.recv());
+        busy
+    })));
 }
 
 #[test]
-fn a_cancelled_commit_is_all_or_nothing() {
+fn a_cancelled_write_spoils_the_writer_and_frees_the_layer() {
+    with_a_busy_blocking_pool(|occupy| async {
+        let cache = Cache::new();
+        let tier = cache.tier();
+        let layer = Layer::new(1, 1000);
+        let mut writer = claim(&tier, &layer).await;
+        let busy = occupy();
+        assert!(writer.write(layer.bytes.slice(..600)).now_or_never().is_none());
+        drop(busy);
+        let error = writer.write(layer.bytes.slice(600..)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        // The lock is free although the spoilt writer still lives.
+        fill(&tier, &layer).await;
+        assert!(writer.commit(&layer.index).await.is_err());
+        assert_eq!(read_all(&open(&tier, &layer).await.unwrap()).await, layer.bytes);
+    });
+}
+
+#[test]
+fn a_commit_cancelled_before_it_ran_leaves_nothing() {
+    with_a_busy_blocking_pool(|occupy| async {
+        let cache = Cache::new();
+        let tier = cache.config().with_force_staging(true).open().unwrap();
+        let layer = Layer::new(1, 1000);
+        let mut writer = claim(&tier, &layer).await;
+        write(&mut *writer, &layer).await.unwrap();
+        let busy = occupy();
+        assert!(writer.commit(&layer.index).now_or_never().is_none());
+        drop(busy);
+        assert!(!is_cached(&tier, &layer).await);
+        assert_eq!(cache.files(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_commit_cancelled_at_any_moment_is_all_or_nothing() {
     let cache = Cache::new();
     let layer = Layer::new(1, 300_000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let mut writer = claim(&cache.tier(), &layer).await;
         write(&mut *writer, &layer).await.unwrap();
-        assert!(writer.commit(&layer.index).now_or_never().is_none());
+        drop(writer.commit(&layer.index).now_or_never());
     });
+    // Waits for the blocking work.
     drop(runtime);
     let files = cache.files();
     assert!(
