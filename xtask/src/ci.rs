@@ -34,7 +34,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     let hack = tools::ensure(sh, tools::HACK)?;
     cmd!(
         sh,
-        "{hack} hack check --locked --quiet --feature-powerset --package layercache"
+        "{hack} hack clippy --locked --quiet --feature-powerset --package layercache -- --deny warnings"
     )
     .run()?;
     step("licences, bans and sources");
