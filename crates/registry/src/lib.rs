@@ -1,4 +1,23 @@
 //! Origins of layers: OCI registries, OCI layouts and image archives.
+//!
+//! An origin is an [`ImageSource`]: it [resolves](ImageSource::resolve) an [`ImageLocation`] to an [`Image`], whose layers
+//! any stack of sources with that origin in it can [open](cache_core::LayerSource::open).
+//!
+//! ```no_run
+//! # async fn example() -> cache_core::Result<()> {
+//! use std::sync::Arc;
+//!
+//! use cache_core::{Inflater, LayerReaderExt, LayerSourceExt};
+//! use registry::{CredentialFiles, ImageSource, Platform, RegistryConfig, RegistryOrigin};
+//!
+//! let credentials = Arc::new(CredentialFiles::from_environment());
+//! let origin = RegistryOrigin::new(RegistryConfig::default(), credentials, Inflater::default())?;
+//! let image = origin.resolve(&"debian:12".parse()?, &Platform::host()).await?;
+//! let base = origin.get(&image.layers[0]).await?;
+//! let first_header = base.read_bytes(0, 512).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod credentials;
 mod excerpt;

@@ -218,8 +218,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_parses_is_stable_when_written_and_parsed_again(
-            host in "|localhost:[0-9]{1,4}/|[a-z]{1,5}\\.[a-z]{2,3}/|\\[::[0-9a-f]{1,4}\\]:[0-9]{1,4}/",
-            path in "[a-z0-9]{1,5}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,5}){0,2}",
+            host in "|localhost:[1-9][0-9]{0,3}/|[a-z]{1,5}\\.[a-z]{2,3}/|\\[::[0-9a-f]{1,4}\\]:[1-9][0-9]{0,3}/",
+            path in "[a-z0-9]{1,5}(/[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}){0,2}",
             tag in "(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,9})?",
             digest: bool,
         ) {

@@ -20,6 +20,7 @@ const MAX_FILE_LEN: u64 = 4 << 20;
 pub struct CredentialFiles {
     files: Vec<PathBuf>,
     helper_timeout: Duration,
+    helper_dir: Option<PathBuf>,
 }
 
 impl CredentialFiles {
@@ -28,6 +29,7 @@ impl CredentialFiles {
         Self {
             files,
             helper_timeout: HELPER_TIMEOUT,
+            helper_dir: None,
         }
     }
 
@@ -49,6 +51,13 @@ impl CredentialFiles {
         self
     }
 
+    /// The same with a directory in which helpers are looked for instead of in `$PATH`.
+    #[must_use]
+    pub fn with_helper_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.helper_dir = Some(dir.into());
+        self
+    }
+
     async fn look_up(&self, path: &Path, repository: &Repository) -> Result<Option<Credentials>> {
         let owned = path.to_owned();
         let file = tokio::task::spawn_blocking(move || read(&owned))
@@ -58,7 +67,7 @@ impl CredentialFiles {
             })??;
         let Some(file) = file else { return Ok(None) };
         if let Some(call) = file.helper(repository.host()) {
-            match helper::ask(call.name, call.server, self.helper_timeout).await {
+            match helper::ask(&call, self.helper_dir.as_deref(), self.helper_timeout).await {
                 Ok(Some(credentials)) => return Ok(Some(credentials)),
                 Ok(None) => {}
                 Err(error) if call.explicit => return Err(error),
@@ -122,5 +131,42 @@ impl CredentialProvider for CredentialFiles {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(variables: &[(&str, &str)]) -> Vec<String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| PathBuf::from(value))
+        };
+        usual_files(variable)
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect()
+    }
+
+    #[test]
+    fn the_usual_files_are_those_of_podman_and_docker() {
+        assert_eq!(
+            files(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/1")]),
+            [
+                "/run/1/containers/auth.json",
+                "/h/.config/containers/auth.json",
+                "/h/.docker/config.json"
+            ]
+        );
+        assert_eq!(
+            files(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("DOCKER_CONFIG", "/d")]),
+            ["/c/containers/auth.json", "/d/config.json"]
+        );
+        assert_eq!(
+            files(&[("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/auth.json")]),
+            ["/auth.json"]
+        );
+        assert_eq!(files(&[]), [""; 0]);
     }
 }

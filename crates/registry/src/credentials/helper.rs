@@ -3,6 +3,7 @@
 //! The protocol is that of <https://github.com/docker/docker-credential-helpers>: the server's name on standard input,
 //! a JSON object on standard output. That output is never repeated, in no error either.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Credentials;
+use super::auth_file::HelperCall;
 use crate::Secret;
 use crate::excerpt::excerpt;
 
@@ -28,8 +30,13 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper `name` for the credentials of `server`. Dropping the future kills the program.
-pub(super) async fn ask(name: &str, server: &str, limit: Duration) -> Result<Option<Credentials>> {
+/// Asks a helper, in `dir` or else in `$PATH`. Dropping the future kills the program.
+pub(super) async fn ask(
+    call: &HelperCall<'_>,
+    dir: Option<&Path>,
+    limit: Duration,
+) -> Result<Option<Credentials>> {
+    let HelperCall { name, server, .. } = call;
     // The name comes from a file and becomes part of a path that is searched for a program.
     if !name
         .bytes()
@@ -41,7 +48,8 @@ pub(super) async fn ask(name: &str, server: &str, limit: Duration) -> Result<Opt
         )));
     }
     let program = format!("docker-credential-{name}");
-    let (status, output) = timeout(limit, run(&program, server))
+    let path = dir.map_or_else(|| PathBuf::from(&program), |dir| dir.join(&program));
+    let (status, output) = timeout(limit, run(&path, server))
         .await
         .map_err(|_| Error::unavailable(format!("{program} gave no answer within {limit:?}")))?
         .map_err(|error| Error::permanent(format!("{program} cannot be run")).caused_by(error))?;
@@ -69,7 +77,7 @@ pub(super) async fn ask(name: &str, server: &str, limit: Duration) -> Result<Opt
     }))
 }
 
-async fn run(program: &str, server: &str) -> std::io::Result<(std::process::ExitStatus, Vec<u8>)> {
+async fn run(program: &Path, server: &str) -> std::io::Result<(std::process::ExitStatus, Vec<u8>)> {
     let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())

@@ -88,15 +88,9 @@ impl Transfer {
             let known = self.skip.min(piece.len() as u64);
             self.skip -= known;
             let piece = piece.split_off(known as usize);
-            if self
-                .size
-                .is_some_and(|size| self.delivered + piece.len() as u64 > size)
-            {
-                let message = format!(
-                    "{} sends more than the {} bytes of the blob",
-                    self.host(),
-                    self.delivered
-                );
+            let end = self.delivered + piece.len() as u64;
+            if let Some(size) = self.size.filter(|size| end > *size) {
+                let message = format!("{} sends more than the {size} bytes of the blob", self.host());
                 return Err(Error::corrupt(message).into());
             }
             if !piece.is_empty() {
