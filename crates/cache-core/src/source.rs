@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::{Error, ErrorKind, LayerDescriptor, Result};
 
@@ -148,6 +149,28 @@ pub trait LayerReaderExt: LayerReader {
         let read = self.read_at(offset, &mut buf).await?;
         buf.truncate(read);
         Ok(Bytes::from(buf))
+    }
+
+    /// The bytes from `offset`, `len` at most: fewer only at the end of the layer. Dropping the stream cancels it.
+    ///
+    /// A reader that does not know its length yet may not have verified what it reads before the end of the layer: then
+    /// the stream goes on to there behind the last byte, so that an error is not missed.
+    fn stream_range(self: Arc<Self>, offset: u64, len: u64) -> ByteStream {
+        let proven = self.len().is_some();
+        let state = (self.stream(offset), len);
+        stream::try_unfold(state, move |(mut bytes, left)| async move {
+            if left > 0 {
+                let Some(mut piece) = bytes.try_next().await? else {
+                    return Ok(None);
+                };
+                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - piece.len() as u64;
+                return Ok(Some((piece, (bytes, left))));
+            }
+            while !proven && bytes.try_next().await?.is_some() {}
+            Ok(None)
+        })
+        .boxed()
     }
 }
 

@@ -292,6 +292,7 @@ impl Pilot {
                 };
             };
             let Some((tier, writer)) = claim else {
+                outcomes.passed_over();
                 cache.write_back.start(&self.cache, layer, &hit, &missed);
                 return Ok(Some(hit));
             };
@@ -312,6 +313,7 @@ impl Pilot {
             .await
             {
                 Ok((reader, _index)) => {
+                    outcomes.passed_over();
                     let filled = Hit { source: tier, reader };
                     cache.write_back.start(&self.cache, layer, &filled, &missed);
                     return Ok(Some(filled));

@@ -8,8 +8,18 @@ pub(super) struct Outcomes(Vec<Error>);
 
 impl Outcomes {
     pub(super) fn failed(&mut self, error: Error) {
-        tracing::warn!(%error, "source passed over");
         self.0.push(error);
+    }
+
+    /// Another source has the layer: what failed on the way would otherwise stay unknown.
+    pub(super) fn passed_over(&mut self) {
+        for error in self.0.drain(..) {
+            tracing::warn!(
+                error = describe(&error),
+                digest = error.layer().map(tracing::field::display),
+                "source passed over"
+            );
+        }
     }
 
     /// Absent only if nobody failed: a source that could not tell may have the layer.

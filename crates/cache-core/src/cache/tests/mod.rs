@@ -651,3 +651,29 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_range_of_an_unproven_stream_is_read_to_the_end_of_the_layer() {
+    let bytes = layer_bytes(10_000);
+    let origin = Script::origin("origin", &bytes, [Act::Serve, Act::Flip(9_000)]);
+    let cache = LayerCache::builder().source(origin).build().unwrap();
+    let layer = descriptor(&bytes);
+    let read = cache
+        .get(&layer)
+        .await
+        .unwrap()
+        .stream_range(10, 20)
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap()
+        .concat();
+    assert_eq!(read, bytes[10..30]);
+    let wrong: Result<Vec<Bytes>> = cache
+        .get(&layer)
+        .await
+        .unwrap()
+        .stream_range(10, 20)
+        .try_collect()
+        .await;
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Corrupt);
+}

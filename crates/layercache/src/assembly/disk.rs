@@ -1,0 +1,72 @@
+//! The kind `disk`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use bytesize::ByteSize;
+use cache_core::{Digest, Result};
+use cache_disk::{DEFAULT_MIN_FREE_BYTES, DiskConfig, DiskTier, default_dir};
+use image_tree::TreeStore;
+use serde::Deserialize;
+
+use super::{Part, Shared, Stack};
+use crate::{ConfigError, TierConfig};
+
+/// The companion that the file tree of a layer is.
+const TREE: &str = "tree";
+/// Longest encoded tree in bytes that is loaded; a longer one is built anew each time.
+const MAX_TREE_LEN: usize = 256 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    dir: Option<PathBuf>,
+    max_bytes: Option<ByteSize>,
+    min_free_bytes: Option<ByteSize>,
+}
+
+pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
+    let Settings {
+        dir,
+        max_bytes,
+        min_free_bytes,
+    } = tier.settings()?;
+    let config = DiskConfig::new(dir.unwrap_or_else(default_dir))
+        .with_name(tier.name())
+        .with_max_bytes(max_bytes.map(|size| size.0))
+        .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0));
+    let disk = DiskTier::open(config)?;
+    let (trees, evictions) = (disk.clone(), disk.clone());
+    let mut part = Part::tier(Arc::new(disk.clone()))
+        .with_trees(Arc::new(DiskTrees(trees)))
+        .with_evicted(move || evictions.evicted_layers());
+    part.extras.disk = Some(disk);
+    Ok(part)
+}
+
+/// Keeps the trees next to the layers, where they are evicted with them.
+#[derive(Debug)]
+struct DiskTrees(DiskTier);
+
+#[async_trait]
+impl TreeStore for DiskTrees {
+    async fn load(&self, layer: &Digest) -> Result<Option<Bytes>> {
+        self.0.read_companion(layer, TREE, MAX_TREE_LEN).await
+    }
+
+    async fn store(&self, layer: &Digest, tree: Bytes) -> Result<()> {
+        self.0.write_companion(layer, TREE, tree).await
+    }
+}
+
+impl Stack {
+    /// The disk tiers, for what an operator does to them.
+    pub fn disks(&self) -> Vec<&DiskTier> {
+        self.parts
+            .iter()
+            .filter_map(|part| part.extras.disk.as_ref())
+            .collect()
+    }
+}

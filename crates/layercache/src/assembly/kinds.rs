@@ -1,0 +1,83 @@
+//! Which kinds of sources there are, and how each is made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cache_core::Inflater;
+
+use super::Part;
+use crate::{ConfigError, TierConfig};
+
+/// What the sources of one stack share.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Shared {
+    /// Inflates for every origin of the stack, within common limits.
+    pub inflater: Inflater,
+}
+
+/// Makes a source from its table in the configuration.
+pub type Constructor = Box<dyn Fn(&TierConfig, &Shared) -> Result<Part, ConfigError> + Send + Sync>;
+
+/// Kinds that a configuration may name, with their constructors.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use layercache::{Config, Kinds, Part, Stack, core::MemoryTier};
+/// let mut kinds = Kinds::builtin();
+/// kinds.register("memory", |tier, _shared| {
+///     Ok(Part::tier(Arc::new(MemoryTier::new(tier.name(), 64 << 20))))
+/// });
+/// let config = Config::parse("[[tier]]\nkind = \"memory\"").unwrap();
+/// let stack = Stack::assemble(&config, &kinds).unwrap();
+/// ```
+#[derive(Default)]
+pub struct Kinds {
+    constructors: BTreeMap<Box<str>, Constructor>,
+}
+
+/// Kinds that this crate can have, and the feature each needs.
+const FEATURES: [(&str, &str); 2] = [("disk", "disk"), ("registry", "registry")];
+
+impl Kinds {
+    /// The kinds of the features that are compiled in.
+    pub fn builtin() -> Self {
+        #[allow(unused_mut, reason = "without any feature there is nothing to register")]
+        let mut kinds = Self::default();
+        #[cfg(feature = "disk")]
+        kinds.register("disk", super::disk::part);
+        #[cfg(feature = "registry")]
+        kinds.register("registry", super::origins::registry_part);
+        kinds
+    }
+
+    /// Adds a kind, or replaces it.
+    pub fn register(
+        &mut self,
+        kind: &str,
+        constructor: impl Fn(&TierConfig, &Shared) -> Result<Part, ConfigError> + Send + Sync + 'static,
+    ) {
+        self.constructors.insert(kind.into(), Box::new(constructor));
+    }
+
+    pub(super) fn part(&self, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+        let kind = tier.kind();
+        let constructor = self.constructors.get(kind).ok_or_else(|| ConfigError::Kind {
+            kind: kind.to_owned(),
+            why: match FEATURES.iter().find(|(name, _)| *name == kind) {
+                Some((_, feature)) => format!("needs the feature `{feature}`, which this build is without"),
+                None => {
+                    let known: Vec<_> = self.constructors.keys().map(|kind| format!("`{kind}`")).collect();
+                    format!("is unknown: this build has {}", known.join(", "))
+                }
+            },
+        })?;
+        constructor(tier, shared)
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.constructors.keys()).finish()
+    }
+}

@@ -1,0 +1,116 @@
+//! The kind `registry`, and the origins that read files, which need no configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use registry::{
+    CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
+    Platform, RegistryConfig, RegistryOrigin,
+};
+use serde::Deserialize;
+
+use super::{Part, Shared, Stack};
+use crate::{ConfigError, TierConfig};
+
+/// What resolves images, and counts what that costs.
+pub(super) struct Origin {
+    /// As [`ImageLocation::origin`] says.
+    kind: &'static str,
+    images: Arc<dyn ImageSource>,
+    stats: OriginStats,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    #[serde(default)]
+    plain_http: PlainHttp,
+    #[serde(default)]
+    mirrors: BTreeMap<String, Vec<String>>,
+}
+
+/// `true` for every host, or the hosts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PlainHttp {
+    All(bool),
+    Hosts(Vec<String>),
+}
+
+impl Default for PlainHttp {
+    fn default() -> Self {
+        Self::All(false)
+    }
+}
+
+pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+    let settings: Settings = tier.settings()?;
+    let mut config = RegistryConfig::default();
+    config.mirrors = settings.mirrors;
+    match settings.plain_http {
+        PlainHttp::All(all) => config.plain_http = all,
+        PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
+    }
+    let credentials = Arc::new(CredentialFiles::from_environment());
+    let origin = Arc::new(RegistryOrigin::new(config, credentials, shared.inflater.clone())?);
+    let stats = origin.stats();
+    Ok(part("registry", origin, stats))
+}
+
+/// The origins of layouts and archives. They answer for layers of such images alone, so they stand in every stack.
+pub(super) fn file_parts(shared: &Shared) -> [Part; 3] {
+    let layout = Arc::new(LayoutOrigin::directory(shared.inflater.clone()));
+    let archive = Arc::new(LayoutOrigin::archive(shared.inflater.clone()));
+    let docker = Arc::new(DockerArchiveOrigin::new(shared.inflater.clone()));
+    let stats = [layout.stats(), archive.stats(), docker.stats()];
+    let [layout_stats, archive_stats, docker_stats] = stats;
+    [
+        part("oci", layout, layout_stats),
+        part("oci-archive", archive, archive_stats),
+        part("docker-archive", docker, docker_stats),
+    ]
+    .map(Part::implied)
+}
+
+fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) -> Part {
+    let mut part = Part::source(Arc::clone(&source));
+    part.extras.origin = Some(Origin {
+        kind,
+        images: source,
+        stats,
+    });
+    part
+}
+
+impl Stack {
+    /// Finds an image and its layers.
+    ///
+    /// # Errors
+    /// Those of [`ImageSource::resolve`]; with several registries in the stack, those of the last.
+    pub async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> cache_core::Result<Image> {
+        let kind = location.origin();
+        let mut failed = None;
+        for origin in self.origins().filter(|origin| origin.kind == kind) {
+            match origin.images.resolve(location, platform).await {
+                Ok(image) => return Ok(image),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            cache_core::Error::permanent(format!(
+                "no tier of the kind `{kind}` is configured, which this image needs"
+            ))
+        }))
+    }
+
+    /// Requests that the origins have sent, and bytes they have received, by all origins together.
+    pub fn origin_cost(&self) -> (u64, u64) {
+        self.origins().fold((0, 0), |(requests, bytes), origin| {
+            (requests + origin.stats.requests(), bytes + origin.stats.bytes())
+        })
+    }
+
+    fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.parts.iter().filter_map(|part| part.extras.origin.as_ref())
+    }
+}

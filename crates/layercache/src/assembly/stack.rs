@@ -1,0 +1,161 @@
+//! The assembled sources.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use cache_core::{
+    InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result,
+    SourceCounts,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use image_tree::{Access, ImageTree, LayerTree, TreeLimits, TreeStore, load_or_build};
+
+use super::{Kinds, Part, Shared};
+use crate::trees::NoTrees;
+use crate::{Config, ConfigError};
+
+/// Trees that are loaded or built at once.
+const MAX_CONCURRENT_TREES: usize = 4;
+
+/// A cache composed as a configuration says, with what an application needs around it.
+pub struct Stack {
+    cache: LayerCache,
+    inflater: Inflater,
+    trees: Arc<dyn TreeStore>,
+    pub(super) parts: Vec<Part>,
+}
+
+impl Stack {
+    /// Composes the sources that `config` names, each made by its kind's constructor.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for what cannot be made of the configuration.
+    pub fn assemble(config: &Config, kinds: &Kinds) -> Result<Self, ConfigError> {
+        let limits = InflateLimits::default()
+            .with_max_layer_bytes(config.max_layer_bytes.0)
+            .with_max_concurrent(config.max_concurrent_fills);
+        let inflater = Inflater::new(limits);
+        let shared = Shared {
+            inflater: inflater.clone(),
+        };
+        #[allow(
+            unused_mut,
+            reason = "without the feature `registry` there is nothing to append"
+        )]
+        let mut parts = config
+            .tiers
+            .iter()
+            .map(|tier| kinds.part(tier, &shared))
+            .collect::<Result<Vec<_>, _>>()?;
+        #[cfg(feature = "registry")]
+        parts.extend(super::origins::file_parts(&shared));
+        let mut names = BTreeSet::new();
+        if let Some(twice) = parts.iter().find(|part| !names.insert(part.name())) {
+            return Err(ConfigError::DuplicateName(twice.name().to_owned()));
+        }
+        let mut builder = LayerCache::builder()
+            .early_reads(config.early_reads)
+            .max_layer_bytes(config.max_layer_bytes.0)
+            .max_concurrent_fills(config.max_concurrent_fills);
+        for part in &parts {
+            builder = part.join(builder);
+        }
+        let cache = builder.build()?;
+        let trees = parts.iter().find_map(|part| part.extras.trees.clone());
+        Ok(Self {
+            cache,
+            inflater,
+            trees: trees.unwrap_or_else(|| Arc::new(NoTrees)),
+            parts,
+        })
+    }
+
+    /// The cache that the sources make together.
+    pub fn cache(&self) -> &LayerCache {
+        &self.cache
+    }
+
+    /// What inflating has cost so far.
+    pub fn inflate_stats(&self) -> &InflateStats {
+        self.inflater.stats()
+    }
+
+    /// What each source has done so far, in their order. The origins of layouts and archives, which are in every stack, are
+    /// left out until they are used.
+    pub fn sources(&self) -> Vec<SourceReport> {
+        let report = |part: &Part| SourceReport {
+            name: part.name().to_owned(),
+            counts: part.stats().counts(),
+            evicted_layers: part.extras.evicted.as_ref().map_or(0, |evicted| evicted()),
+        };
+        self.parts
+            .iter()
+            .filter(|part| part.is_reported())
+            .map(report)
+            .collect()
+    }
+
+    /// Opens a layer through the cache.
+    ///
+    /// # Errors
+    /// Those of [`LayerSourceExt::get`].
+    pub async fn open(&self, layer: &LayerDescriptor) -> Result<Arc<dyn LayerReader>> {
+        self.cache.get(layer).await
+    }
+
+    /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and [`Corrupt`](cache_core::ErrorKind::Corrupt) when the layer is not a tar.
+    pub async fn layer_tree(&self, layer: &LayerDescriptor) -> Result<Arc<LayerTree>> {
+        let limits = TreeLimits::default();
+        if let Some(tree) = image_tree::load(&*self.trees, &layer.digest, &limits).await {
+            return Ok(tree);
+        }
+        let reader = self.open(layer).await?;
+        // A reader that does not know its length is not at rest yet: it inflates, or follows a fill.
+        let access = if reader.len().is_some() {
+            Access::Random
+        } else {
+            Access::Stream
+        };
+        load_or_build(&*self.trees, layer, reader, access, &limits).await
+    }
+
+    /// The file tree of an image with these layers, the base first.
+    ///
+    /// # Errors
+    /// Those of [`layer_tree`](Self::layer_tree) and [`ImageTree::new`].
+    pub async fn image_tree(&self, layers: &[LayerDescriptor]) -> Result<ImageTree> {
+        let trees: Vec<_> = stream::iter(layers)
+            .map(|layer| self.layer_tree(layer))
+            .buffered(MAX_CONCURRENT_TREES)
+            .try_collect()
+            .await?;
+        let merge = tokio::task::spawn_blocking(move || ImageTree::new(trees, &TreeLimits::default()));
+        merge.await.map_err(|error| {
+            cache_core::Error::unavailable("merging the trees of the layers failed").caused_by(error)
+        })?
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one source of a [`Stack`] has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceReport {
+    /// The source's name.
+    pub name: String,
+    /// What went through it.
+    pub counts: SourceCounts,
+    /// Layers it has evicted to keep its limits.
+    pub evicted_layers: u64,
+}

@@ -1,0 +1,254 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use layercache::core::Digest;
+use layercache::registry::{ImageLocation, Platform};
+
+/// Reads files out of container images; inflates each layer once and keeps it on the local disk.
+#[derive(Debug, Parser)]
+#[command(name = "layercache", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+An IMAGE is a reference as Docker and containerd write it (debian, ghcr.io/owner/app:1.2, host:5000/app@sha256:...),
+or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG].
+
+Examples:
+  layercache demo                                   see what the cache is for; needs nothing
+  layercache pull debian:12                         fetch and inflate every layer once
+  layercache ls -l debian:12 /etc                   list a directory of the image
+  layercache cat debian:12 /etc/os-release          print a file of the image
+  layercache read debian:12 0 --length 512          raw bytes of the base layer
+  layercache cache usage                            how much the cache takes";
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Read which sources to use from this TOML file: one [[tier]] table each, in fallback order
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, env = "LAYERCACHE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep layers in this directory [default: $XDG_CACHE_HOME/clip or ~/.cache/clip]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "LAYERCACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Choose from images for several platforms [default: linux on this machine's architecture]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    /// Talk to every registry over plain HTTP; loopback addresses always are
+    #[arg(long, global = true)]
+    pub(crate) plain_http: bool,
+    /// Serve bytes before their layer has arrived in full and was verified
+    #[arg(long, global = true)]
+    pub(crate) early_reads: bool,
+    /// Log to standard error in this format; RUST_LOG selects what
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Show progress bars on standard error
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+    /// At exit, write what it cost to this file as JSON
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) stats: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// On a terminal only
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring every layer of images into the cache
+    Pull(Pull),
+    /// Show what an image consists of
+    Inspect(Inspect),
+    /// List files of an image
+    Ls(Ls),
+    /// Print files of an image
+    Cat(Cat),
+    /// Print raw bytes of a decompressed layer
+    Read(Read),
+    /// Look after the cache directory
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Measure the cache against reading straight from a registry
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<ImageLocation>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The image
+    pub(crate) image: ImageLocation,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// The image
+    pub(crate) image: ImageLocation,
+    /// A file or directory of the image
+    #[arg(default_value = "/")]
+    pub(crate) path: PathBuf,
+    /// Show type, mode, owner, size and time
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// List everything below the directory
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// The image
+    pub(crate) image: ImageLocation,
+    /// Files of the image, printed one after another
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    /// The image
+    pub(crate) image: ImageLocation,
+    /// The layer: its number from 0, the base, or its digest
+    pub(crate) layer: LayerName,
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Range {
+    /// Begin at this byte, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: u64,
+    /// Print this many bytes at most [default: to the end]
+    #[arg(long, value_name = "N")]
+    pub(crate) length: Option<u64>,
+}
+
+/// How a layer of an image is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LayerName {
+    Number(usize),
+    Digest(Digest),
+}
+
+impl std::str::FromStr for LayerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Number(number));
+        }
+        text.parse()
+            .map(Self::Digest)
+            .map_err(|error| format!("neither a number nor a digest: {error}"))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// List the layers
+    List(Json),
+    /// Show how much the layers take
+    Usage(Json),
+    /// Hash every layer again, and remove what is wrong
+    Verify(Json),
+    /// Remove what crashes have left, and the least recently used layers beyond a size
+    Gc(Gc),
+    /// Remove one layer
+    Remove(Remove),
+    /// Remove every layer
+    Clear(Json),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// How much may stay [default: the limits of the configuration]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<ByteSize>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The layer's digest
+    pub(crate) digest: Digest,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Use this image instead of one made for the occasion
+    #[arg(long)]
+    pub(crate) image: Option<ImageLocation>,
+    /// How many files to read
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) files: u32,
+    /// Run one phase in this process, as the plan in this file says
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) phase: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_layer_is_named_by_number_or_digest() {
+        let digest = Digest::sha256_of(b"blob");
+        assert_eq!("7".parse(), Ok(LayerName::Number(7)));
+        assert_eq!(digest.to_string().parse(), Ok(LayerName::Digest(digest)));
+        for wrong in ["", "-1", "sha256:../../etc/passwd", "latest"] {
+            assert!(wrong.parse::<LayerName>().is_err(), "{wrong}");
+        }
+    }
+}

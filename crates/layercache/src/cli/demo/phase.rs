@@ -1,0 +1,136 @@
+//! One way of reading, in a process of its own.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use layercache::core::{Digest, LayerReaderExt};
+use layercache::{Config, TierConfig};
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use super::plan::Plan;
+use crate::cli::context::Context;
+use crate::cli::output;
+
+/// How the files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Registry,
+    Cold,
+    Warm,
+}
+
+impl Way {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Registry => "old way: registry alone",
+            Self::Cold => "cache, cold",
+            Self::Warm => "cache, restarted",
+        }
+    }
+
+    /// The sources of this way; with a directory for the cache where it has one.
+    pub(super) fn configuration(self, plain_http: bool, dir: &Path) -> Result<Config> {
+        let mut registry = TierConfig::new("registry");
+        registry.set("plain_http", plain_http);
+        let mut config = Config::default();
+        config.tiers = match self {
+            Self::Registry => vec![registry],
+            Self::Cold | Self::Warm => {
+                let mut disk = TierConfig::new("disk");
+                disk.set(
+                    "dir",
+                    dir.to_str()
+                        .context("the directory for the demo is not valid UTF-8")?,
+                );
+                vec![disk, registry]
+            }
+        };
+        Ok(config)
+    }
+}
+
+/// What one way has cost.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) way: Way,
+    pub(super) seconds: f64,
+    pub(super) stats: Stats,
+}
+
+/// What the table shows of `--stats`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stats {
+    pub(super) inflates: u64,
+    pub(super) origin_bytes: u64,
+    pub(super) peak_rss_bytes: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    seconds: f64,
+}
+
+/// Runs one way in a process of its own.
+pub(super) async fn spawn(way: Way, plan: &Path, plain_http: bool, scratch: &Path) -> Result<Outcome> {
+    let (config, stats) = (scratch.join("config.toml"), scratch.join("stats.json"));
+    std::fs::write(
+        &config,
+        way.configuration(plain_http, &scratch.join("cache"))?.to_toml()?,
+    )?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["demo", "--progress", "never", "--phase"])
+        .arg(plan)
+        .arg("--config")
+        .arg(&config)
+        .arg("--stats")
+        .arg(&stats)
+        .env_remove("LAYERCACHE_DIR")
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    if !output.status.success() {
+        bail!("{}: failed with {}", way.label(), output.status);
+    }
+    let Report { seconds } = serde_json::from_slice(&output.stdout)?;
+    Ok(Outcome {
+        way,
+        seconds,
+        stats: serde_json::from_slice(&std::fs::read(stats)?)?,
+    })
+}
+
+/// Reads what the plan says, one read after another, each through a handle of its own as containers would.
+pub(crate) async fn run(context: &Context, plan: &Path) -> Result<()> {
+    let plan: Plan = serde_json::from_slice(&std::fs::read(plan)?)?;
+    let layers = plan
+        .layers
+        .iter()
+        .map(|layer| layer.descriptor())
+        .collect::<Result<Vec<_>>>()?;
+    let start = Instant::now();
+    for read in &plan.reads {
+        let layer = layers
+            .get(read.layer)
+            .context("the plan names a layer that it does not have")?;
+        let bytes = context
+            .stack
+            .open(layer)
+            .await?
+            .read_bytes(read.offset, read.len)
+            .await?;
+        if Digest::sha256_of(&bytes).to_string() != read.digest {
+            bail!(
+                "layer {} has other bytes at {} than it had before",
+                layer.digest,
+                read.offset
+            );
+        }
+    }
+    output::json(&Report {
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}

@@ -1,0 +1,57 @@
+//! Progress bars on standard error.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::Progress;
+
+/// How often a bar is drawn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// All bars of a command; clones share the terminal.
+#[derive(Clone)]
+pub(super) struct Bars {
+    bars: MultiProgress,
+    shown: bool,
+}
+
+impl Bars {
+    pub(super) fn new(progress: Progress) -> Self {
+        let shown = match progress {
+            Progress::Auto => std::io::stderr().is_terminal(),
+            Progress::Always => true,
+            Progress::Never => false,
+        };
+        let target = if shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, shown }
+    }
+
+    /// Whether anybody sees them.
+    pub(super) fn shown(&self) -> bool {
+        self.shown
+    }
+
+    /// A bar for something of unknown length, counted in bytes.
+    pub(super) fn bytes(&self, label: String) -> ProgressBar {
+        let style = ProgressStyle::with_template(
+            "{spinner} {prefix} {binary_bytes:>11} {binary_bytes_per_sec:>13} {msg}",
+        );
+        let bar =
+            ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let bar = self.bars.add(bar.with_prefix(label));
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
+    /// Runs `print` while no bar is drawn.
+    pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.bars.suspend(print)
+    }
+}

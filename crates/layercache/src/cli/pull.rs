@@ -1,0 +1,68 @@
+//! `pull`: brings the layers of images into the cache.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use bytesize::ByteSize;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use layercache::core::LayerDescriptor;
+
+use super::args::Pull;
+use super::context::Context;
+
+/// Layers that are opened at once; the cache itself bounds how many are filled.
+const MAX_CONCURRENT: usize = 8;
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
+    for location in &command.images {
+        let start = Instant::now();
+        let image = context.resolve(location).await?;
+        let lengths: Vec<u64> = stream::iter(&image.layers)
+            .map(|layer| pull(context, layer))
+            .buffer_unordered(MAX_CONCURRENT)
+            .try_collect()
+            .await
+            .with_context(|| location.to_string())?;
+        if context.bars.shown() {
+            let (layers, bytes) = (lengths.len(), ByteSize(lengths.iter().sum()));
+            let line = format!("{location}: {layers} layers, {bytes} in {:.1?}", start.elapsed());
+            context.bars.suspend(|| eprintln!("{line}"));
+        }
+    }
+    Ok(())
+}
+
+/// Fills the cache with one layer; its length in bytes.
+async fn pull(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
+    let short: String = layer.digest.hex().chars().take(12).collect();
+    let bar = context.bars.bytes(short);
+    let mut open = std::pin::pin!(context.stack.open(layer));
+    let reader = loop {
+        tokio::select! {
+            reader = &mut open => break reader?,
+            () = tokio::time::sleep(TICK) => {
+                if let Some(written) = context.stack.cache().fill_progress(&layer.digest) {
+                    bar.set_position(written);
+                }
+            }
+        }
+    };
+    // A length that is not known is one of a layer that is still on its way, or that no tier could keep.
+    let len = match reader.len() {
+        Some(len) => len,
+        None => drain(reader.stream(0), |written| bar.set_position(written)).await?,
+    };
+    bar.finish_and_clear();
+    Ok(len)
+}
+
+async fn drain(mut bytes: layercache::core::ByteStream, progress: impl Fn(u64)) -> Result<u64> {
+    let mut len = 0;
+    while let Some(piece) = bytes.next().await {
+        len += piece?.len() as u64;
+        progress(len);
+    }
+    Ok(len)
+}

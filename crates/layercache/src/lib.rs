@@ -1,0 +1,50 @@
+//! A tiered cache of decompressed OCI image layers, assembled from a configuration.
+//!
+//! Each layer of a container image is inflated once, kept as a file on the local disk, and read at any offset at the cost
+//! of a `pread`. This crate is the assembly: a [`Config`] names the sources in fallback order, [`Kinds`] knows how to
+//! make each, and the result is a [`Stack`]. The parts are crates of their own: [`cache_core`] has the contracts and the
+//! composition.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "disk", feature = "registry"))]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use layercache::{Config, Kinds, Stack, core::LayerReaderExt};
+//!
+//! let config = Config::parse(
+//!     r#"
+//!     [[tier]]
+//!     kind = "disk"
+//!     max_bytes = "50GiB"
+//!
+//!     [[tier]]
+//!     kind = "registry"
+//!     "#,
+//! )?;
+//! let stack = Stack::assemble(&config, &Kinds::builtin())?;
+//! let image = stack.resolve(&"debian:12".parse()?, &layercache::registry::Platform::host()).await?;
+//! let layer = stack.open(&image.layers[0]).await?;
+//! let header = layer.read_bytes(0, 512).await?;
+//! stack.cache().close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! | feature | what it adds |
+//! |---|---|
+//! | `disk` (default) | the kind `disk`: a directory on the local disk, shared by the processes of a host |
+//! | `registry` (default) | the kind `registry`, and images in OCI layouts and archives |
+//! | `cli` (default) | the binary `layercache` |
+
+mod assembly;
+mod config;
+mod trees;
+
+pub use assembly::{Constructor, Kinds, Part, Shared, SourceReport, Stack};
+pub use cache_core as core;
+#[cfg(feature = "disk")]
+pub use cache_disk as disk;
+pub use config::{Config, ConfigError, TierConfig};
+pub use image_tree as tree;
+#[cfg(feature = "registry")]
+pub use registry;
