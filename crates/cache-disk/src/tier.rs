@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use crate::DiskConfig;
-use crate::directory::Directory;
+use crate::directory::{Directory, Handle};
 use crate::failure::failure;
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
@@ -95,15 +95,7 @@ impl DiskTier {
         let mut wait = FIRST_WAIT;
         loop {
             let digest = layer.digest;
-            let attempt = self.off_the_runtime("create", move |store, dir| {
-                store.when_full_evict(dir, &digest, 1, "lock the layer", || match FileLock::try_acquire(
-                    dir,
-                    &digest.hex(),
-                )? {
-                    Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
-                    attempt => Ok(attempt),
-                })
-            });
+            let attempt = self.off_the_runtime("create", move |store, dir| lock_layer(store, dir, &digest));
             let attempt = attempt.await?;
             // With the lock held nobody commits any more; without it, somebody may just have.
             let damaged = match self.store.find(layer).await {
@@ -151,6 +143,17 @@ impl DiskTier {
         })
         .await
     }
+}
+
+/// Tries to take the layer's lock, for which room is made when the disk has none.
+fn lock_layer(store: &Store, dir: &Handle, digest: &Digest) -> Result<Attempt> {
+    store.when_full_evict(dir, digest, 1, "lock the layer", || match FileLock::try_acquire(
+        dir,
+        &digest.hex(),
+    )? {
+        Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
+        attempt => Ok(attempt),
+    })
 }
 
 fn stalled(holder: Holder) -> Error {

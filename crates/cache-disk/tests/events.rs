@@ -1,0 +1,89 @@
+//! The events that operators grep for. Alone in its binary: events of blocking work reach only a global subscriber.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerSource, Tier};
+use cache_disk::DiskTier;
+
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The one line with this message.
+    fn line(&self, message: &str) -> String {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let mut lines = log.lines().filter(|line| line.contains(message));
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("no {message:?} in {log}"))
+            .to_owned();
+        assert_eq!(lines.next(), None);
+        line
+    }
+}
+
+#[tokio::test]
+async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .init();
+
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("clip");
+    let tier = DiskTier::builder(&dir)
+        .with_min_free_bytes(0)
+        .with_max_bytes(2000)
+        .open()
+        .unwrap();
+    for name in ["first", "second"] {
+        let layer = LayerDescriptor::new(Digest::sha256_of(name.as_bytes()));
+        let Claim::Write(mut writer) = tier.create(&layer).await.unwrap() else {
+            panic!("not there yet")
+        };
+        let mut builder = IndexBuilder::new(Algorithm::Sha256);
+        builder.update(&[7; 1000]);
+        writer.write(Bytes::from(vec![7; 1000])).await.unwrap();
+        writer.commit(&builder.finish(layer.digest)).await.unwrap();
+    }
+
+    let (first, second) = (Digest::sha256_of(b"first"), Digest::sha256_of(b"second"));
+    assert!(tier.open(&LayerDescriptor::new(second)).await.unwrap().is_some());
+    let field = |line: &str, field: &str| assert!(line.contains(field), "{field} is not in {line}");
+    let path = |digest: &Digest| format!("path={}/layer-{}.decompressed", dir.display(), digest.hex());
+
+    let opened = log.line("initialized OCI storage with disk cache");
+    field(&opened, "INFO");
+    field(&opened, &format!("path={}", dir.display()));
+    let evicted = log.line("evicted layer from disk");
+    field(&evicted, "INFO");
+    field(&evicted, &format!("digest={first}"));
+    let hit = log.line("disk cache hit");
+    for part in ["DEBUG", "bytes=1000", &path(&second), &format!("digest={second}")] {
+        field(&hit, part);
+    }
+    let both = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for digest in [first, second] {
+        let line = both.lines().find(|line| {
+            line.contains("layer decompressed and cached to disk") && line.contains(&digest.to_string())
+        });
+        for part in ["INFO", "bytes=1000", "duration=", &path(&digest)] {
+            field(line.unwrap(), part);
+        }
+    }
+}
