@@ -133,11 +133,11 @@ pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Document> {
 /// What is read of an image config.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     variant: String,
     #[serde(default)]
     rootfs: Option<RootFs>,

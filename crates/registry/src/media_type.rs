@@ -29,8 +29,13 @@ pub(crate) fn is_schema_1(media_type: &str) -> bool {
     DOCKER_SCHEMA_1.contains(&media_type)
 }
 
+/// Whether the config may be one of an image. As in Docker, the last four are taken too: old registries and clients put
+/// them in place of Docker's (<https://github.com/docker/distribution/issues/1621>). Whether there is a rootfs decides.
 pub(crate) fn is_image_config(media_type: &str) -> bool {
-    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
+    matches!(
+        media_type,
+        OCI_CONFIG | DOCKER_CONFIG | "application/octet-stream" | "application/json" | "text/html" | ""
+    )
 }
 
 /// Whether the layer is a tarball, compressed or not; how, is sniffed from its bytes.

@@ -1,5 +1,7 @@
 //! Where images come from.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cache_core::{LayerSource, Result};
 
@@ -24,4 +26,11 @@ pub trait ImageSource: LayerSource {
     /// - [`ErrorKind::Permanent`](cache_core::ErrorKind::Permanent): denied, not a container image, or a location of another
     ///   origin.
     async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> Result<Image>;
+}
+
+#[async_trait]
+impl<S: ImageSource + ?Sized> ImageSource for Arc<S> {
+    async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> Result<Image> {
+        (**self).resolve(location, platform).await
+    }
 }

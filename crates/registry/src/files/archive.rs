@@ -11,7 +11,7 @@ use tar_core::HEADER_SIZE;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 
 use super::content::Content;
-use super::directory::failed;
+use super::directory::{failed, open};
 use super::slice::FileSlice;
 use crate::OriginStats;
 
@@ -39,7 +39,7 @@ enum Member {
 impl Archive {
     /// Opens and scans `path`. Reads the headers and seeks over the rest. Blocks.
     pub(super) fn open(path: &Path, stats: OriginStats) -> Result<Self> {
-        let file = File::open(path).map_err(|error| failed(path, error))?;
+        let file = open(path)?;
         let metadata = file.metadata().map_err(|error| failed(path, error))?;
         if !metadata.is_file() {
             return Err(Error::permanent(format!(

@@ -24,7 +24,7 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens `path`, which the user named and which may lead through symbolic links. Blocks.
     pub(super) fn open(path: &Path, stats: OriginStats) -> Result<Self> {
-        let dir = File::open(path).map_err(|error| failed(path, error))?;
+        let dir = open(path)?;
         Ok(Self {
             path: path.to_owned(),
             dir,
@@ -46,7 +46,7 @@ impl Content for Directory {
             .into_iter()
             .flat_map(|dirs| dirs.split('/'))
             .map(|dir| (dir, step | OFlags::DIRECTORY));
-        // NONBLOCK, so that a named pipe does not block before it is refused.
+        // NONBLOCK, so that a named pipe is not waited for before it is refused.
         for (part, flags) in steps.chain([(leaf, step | OFlags::NONBLOCK)]) {
             match openat(parent.as_ref().unwrap_or(&self.dir), part, flags, Mode::empty()) {
                 Ok(opened) => parent = Some(File::from(opened)),
@@ -78,7 +78,14 @@ impl Content for Directory {
     }
 }
 
-/// Why a path that the user named cannot be opened.
+/// Opens a path that the user named. NONBLOCK, so that a named pipe is not waited for.
+pub(super) fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    opened.map(File::from).map_err(|error| failed(path, error.into()))
+}
+
+/// Why a path cannot be opened.
 pub(super) fn failed(path: &Path, error: io::Error) -> Error {
     let message = format!("{} cannot be opened", path.display());
     match error.kind() {

@@ -29,6 +29,9 @@ use crate::manifest::Config;
 use crate::resolve::{MAX_CONFIG_LEN, MAX_MANIFEST_LEN};
 use crate::{Image, ImageLocation, ImageReference, ImageSource, OriginStats, Platform};
 
+/// Most images of an archive: each costs reading its config whenever a layer is opened.
+const MAX_IMAGES: usize = 256;
+
 /// The origin named `docker-archive`, with locators `docker-archive:FILE`. The archive must be an uncompressed tar file.
 #[derive(Clone, Debug)]
 pub struct DockerArchiveOrigin {
@@ -77,8 +80,14 @@ impl DockerArchiveOrigin {
                 path.display()
             ))
         })?;
-        let entries = serde_json::from_slice(&manifest.read_all(MAX_MANIFEST_LEN, "manifest.json")?)
-            .map_err(|error| Error::corrupt("manifest.json is malformed").caused_by(error))?;
+        let entries: Vec<Entry> =
+            serde_json::from_slice(&manifest.read_all(MAX_MANIFEST_LEN, "manifest.json")?)
+                .map_err(|error| Error::corrupt("manifest.json is malformed").caused_by(error))?;
+        if entries.len() > MAX_IMAGES {
+            return Err(Error::permanent(format!(
+                "the archive has more than {MAX_IMAGES} images"
+            )));
+        }
         Ok((archive, entries))
     }
 

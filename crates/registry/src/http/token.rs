@@ -174,3 +174,100 @@ pub(super) fn scopes(bearer: &Bearer, endpoint: &Endpoint) -> Vec<String> {
         None => vec![format!("repository:{}:pull", endpoint.repository.path())],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::config::RegistryConfig;
+
+    fn endpoint(repository: &str) -> Endpoint {
+        let config = RegistryConfig::default();
+        Endpoint::all(&config, &repository.parse().unwrap())
+            .unwrap()
+            .remove(0)
+    }
+
+    fn bearer(realm: &str) -> Bearer {
+        Bearer {
+            realm: realm.into(),
+            service: None,
+            scope: None,
+        }
+    }
+
+    #[test]
+    fn credentials_go_to_token_servers_over_tls_only() {
+        let tls = endpoint("quay.io/team/app");
+        assert!(realm(&bearer("https://auth.example/token"), &tls).is_ok());
+        for refused in [
+            "http://auth.example/token",
+            "http://localhost/t",
+            "ftp://a/",
+            "/token",
+            "https://u:p@a/",
+        ] {
+            assert!(realm(&bearer(refused), &tls).is_err(), "{refused}");
+        }
+        assert!(realm(&bearer("http://localhost/token"), &endpoint("localhost:5000/app")).is_ok());
+    }
+
+    #[test]
+    fn the_scope_is_the_one_asked_for_or_to_pull() {
+        let app = endpoint("quay.io/team/app");
+        assert_eq!(scopes(&bearer("x"), &app), ["repository:team/app:pull"]);
+        let two = Bearer {
+            scope: Some("a:b:pull  c:d:pull".into()),
+            ..bearer("x")
+        };
+        assert_eq!(scopes(&two, &app), ["a:b:pull", "c:d:pull"]);
+    }
+
+    #[tokio::test]
+    async fn an_expired_or_refused_access_is_replaced_once_for_all() {
+        let (app, tokens) = (endpoint("quay.io/team/app"), Tokens::default());
+        assert!(tokens.current(&app).is_none());
+        assert!(
+            tokens.renewed(&app, None, None).is_none(),
+            "without a challenge there is nothing to answer"
+        );
+        let first = tokens.renewed(&app, None, Some(Challenge::Basic)).unwrap();
+        assert!(Arc::ptr_eq(&first, &tokens.current(&app).unwrap()));
+        // Two were refused with the first access; the second one to notice takes what the other one got.
+        let second = tokens.renewed(&app, Some(&first), None).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(
+            &second,
+            &tokens.renewed(&app, Some(&first), None).unwrap()
+        ));
+        // Another repository has its own.
+        assert!(tokens.current(&endpoint("quay.io/team/other")).is_none());
+
+        let answer = |json: &str| {
+            serde_json::from_str::<TokenAnswer>(json)
+                .unwrap()
+                .into_access(Instant::now())
+        };
+        second
+            .access
+            .set(answer(r#"{"token":"t","expires_in":0}"#).unwrap())
+            .unwrap();
+        let third = tokens.current(&app).unwrap();
+        assert!(!Arc::ptr_eq(&second, &third));
+        third
+            .access
+            .set(answer(r#"{"access_token":"t","expires_in":300}"#).unwrap())
+            .unwrap();
+        assert!(Arc::ptr_eq(&third, &tokens.current(&app).unwrap()));
+    }
+
+    #[test]
+    fn access_does_not_show_and_cannot_smuggle_headers() {
+        let access = basic("user", &Secret::new("hunter2")).unwrap();
+        assert_eq!(access.header.to_str().unwrap(), "Basic dXNlcjpodW50ZXIy");
+        assert!(!format!("{access:?}").contains("dXNl"));
+        for json in [r#"{"token":"a\r\nx: y"}"#, r#"{"token":""}"#, "{}"] {
+            let answer: TokenAnswer = serde_json::from_str(json).unwrap();
+            assert!(answer.into_access(Instant::now()).is_err());
+        }
+    }
+}
