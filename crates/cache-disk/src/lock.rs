@@ -68,6 +68,7 @@ impl FileLock {
                         file,
                         last_beat: Instant::now(),
                     };
+                    lock.touch();
                     return Ok(Attempt::Held(lock));
                 }
                 Ok(()) => {}
