@@ -71,7 +71,8 @@ impl FileReader {
     /// `len` bytes from `offset` of the file, or what there is of them up to its end. It reads the layer's own stream, so a
     /// source without random access is asked once; its memory is one piece of that stream. Dropping it cancels.
     ///
-    /// The stream ends with an error of [`FileReader::read_at`] when the bytes cannot be had.
+    /// The stream ends with an error of [`FileReader::read_at`] when the bytes cannot be had. Behind the last byte of a file in
+    /// a layer that is not known to be right before its end, it goes on to there, so that an error is not missed.
     pub fn stream(&self, offset: u64, len: u64) -> ByteStream {
         let end = offset.saturating_add(len).min(self.len());
         let state = Streaming {
@@ -131,6 +132,9 @@ struct Streaming {
 /// The layer's stream. The stored runs of a file stand in the layer back to back, so one stream serves all of them.
 struct Stored {
     pieces: ByteStream,
+    /// Whether what it hands out is known to be right. A reader that does not know its length yet finds that out at the
+    /// end of the layer, so the stream has to go there behind the last byte of the file.
+    proven: bool,
     /// What is left of the piece that came last.
     piece: Bytes,
 }
@@ -138,6 +142,9 @@ struct Stored {
 impl Streaming {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.at >= self.end {
+            if let Some(stored) = self.stored.as_mut().filter(|stored| !stored.proven) {
+                while stored.pieces.next().await.transpose()?.is_some() {}
+            }
             return Ok(None);
         }
         let run = self.file.run_at(self.at);
@@ -146,6 +153,7 @@ impl Streaming {
             None => Bytes::from_static(&ZEROS[..most.min(ZEROS.len())]),
             Some(offset) => {
                 let stored = self.stored.get_or_insert_with(|| Stored {
+                    proven: self.file.layer.len().is_some(),
                     pieces: Arc::clone(&self.file.layer).stream(offset),
                     piece: Bytes::new(),
                 });

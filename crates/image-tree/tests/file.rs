@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::ErrorKind;
-use futures_util::{StreamExt, TryStreamExt};
+use cache_core::{ByteStream, Error, ErrorKind, LayerReader, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use image_tree::FileReader;
 use proptest::prelude::*;
 use support::*;
@@ -97,6 +99,38 @@ fn a_layer_that_ends_before_its_file_is_corrupt_and_ends_the_stream() {
     let (last, before) = pieces.split_last().unwrap();
     assert_eq!(last.as_ref().unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(before.iter().all(Result::is_ok));
+}
+
+/// A layer whose bytes turn out wrong at its very end, as an origin finds out.
+#[derive(Debug)]
+struct Unproven(Arc<MemoryReader>);
+
+#[async_trait]
+impl LayerReader for Unproven {
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.0.read_at(offset, buf).await
+    }
+
+    fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
+        let end = stream::once(async { Err(Error::corrupt("wrong diff ID")) });
+        Arc::clone(&self.0).stream(offset).chain(end).boxed()
+    }
+}
+
+#[test]
+fn a_file_of_a_layer_that_is_not_verified_yet_ends_where_the_layer_does() {
+    let layer = member(header("f", EntryType::Regular, 5000), &[1; 5000]);
+    let entry = tree_of(&layer).unwrap().entries()[0].clone();
+    let file = FileReader::new(Arc::new(Unproven(MemoryReader::new(&layer))), &entry).unwrap();
+    let pieces = block_on(file.stream(10, 100).collect::<Vec<_>>());
+    let (last, before) = pieces.split_last().unwrap();
+    assert_eq!(last.as_ref().unwrap_err().message(), "wrong diff ID");
+    let before: Vec<_> = before.iter().map(|piece| piece.clone().unwrap()).collect();
+    assert_eq!(before.concat(), [1; 100]);
 }
 
 #[test]
