@@ -1,11 +1,16 @@
 //! Which image of a registry is found, and what is refused.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use cache_core::{Digest, ErrorKind};
-use registry::ImageSource;
+use registry::{Anonymous, ImageSource};
 use serde_json::json;
 
-use crate::fixture::{Content, OCI_INDEX, OCI_MANIFEST, amd64, one_layer, origin, resolve, resolve_for};
-use crate::server::{Server, with};
+use crate::fixture::{
+    Content, OCI_INDEX, OCI_MANIFEST, amd64, config, one_layer, origin, origin_with, resolve, resolve_for,
+};
+use crate::server::{Server, stall, with};
 
 async fn serve(content: &Content) -> Server {
     let content = content.clone();
@@ -329,4 +334,19 @@ async fn a_tag_that_is_not_there_is_not_found_and_an_outage_is_unavailable() {
     let elsewhere = "oci:/srv/image".parse().unwrap();
     let error = origin().resolve(&elsewhere, &amd64()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent);
+}
+
+#[tokio::test]
+async fn a_manifest_that_never_ends_is_not_waited_for() {
+    let server = Server::start(|_| stall(b"{", 100)).await;
+    for (document, idle) in [(50, 60_000), (60_000, 50)] {
+        let mut config = config();
+        config.document_timeout = Duration::from_millis(document);
+        config.idle_timeout = Duration::from_millis(idle);
+        config.max_retries = 0;
+        let error = resolve(&origin_with(config, Arc::new(Anonymous)), &server)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 }

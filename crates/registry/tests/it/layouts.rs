@@ -339,3 +339,42 @@ async fn a_docker_archive_that_lacks_something_says_what() {
     let error = resolve(&origin, &tar, "").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
+
+#[test]
+fn a_damaged_archive_is_an_error_or_the_same_image() {
+    use proptest::prelude::*;
+    let layers: &[Member<'_>] = &[("a/layer.tar", b"base")];
+    let mut files = docker(&[("app:v1", layers)]);
+    files.push(("a/layer.tar".to_owned(), b"base".to_vec()));
+    let (_dir, tar) = archive(&files, &[]);
+    let intact = std::fs::read(&tar).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let origin = DockerArchiveOrigin::new(Inflater::default());
+    let strategy = (any::<prop::sample::Index>(), 1u8.., any::<bool>());
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256)
+    };
+    proptest::test_runner::TestRunner::new(config)
+        .run(&strategy, |(at, flip, cut)| {
+            let at = at.index(intact.len());
+            let mut damaged = intact.clone();
+            damaged[at] ^= flip;
+            damaged.truncate(if cut { at } else { intact.len() });
+            std::fs::write(&tar, &damaged).unwrap();
+            runtime.block_on(async {
+                if let Ok(image) = resolve(&origin, &tar, "").await
+                    && let Some(layer) = image.layers.first()
+                    && layer.diff_id == Some(Digest::sha256_of(b"base"))
+                    && let Ok(bytes) = read(&origin, layer).await
+                {
+                    prop_assert_eq!(bytes, b"base");
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
