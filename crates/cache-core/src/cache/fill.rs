@@ -12,6 +12,8 @@ use crate::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, LayerRe
 pub(super) enum FillError {
     /// The source's: its bytes are wrong or do not come.
     Source(Error),
+    /// The source's or the image's: the bytes are not what the image claims.
+    Claim(Error),
     /// The tier's: it does not take them.
     Tier(Error),
 }
@@ -51,7 +53,7 @@ pub(super) async fn fill(
     }
     let index = index.finish(layer.digest);
     if let Some(diff_id) = &layer.diff_id {
-        check_diff_id(diff_id, index.diff_id()).map_err(FillError::Source)?;
+        check_diff_id(diff_id, index.diff_id()).map_err(FillError::Claim)?;
     }
     let reader = writer.commit(&index).await.map_err(FillError::Tier)?;
     Ok((reader, index))

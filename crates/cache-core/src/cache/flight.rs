@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::fill::{FillError, fill};
-use super::outcomes::Outcomes;
-use super::search::{Found, Hit, Search};
+use super::pilot::Pilot;
+use super::search::Hit;
 use super::source_set::SourceSet;
 use super::{Inner, LayerCache};
 use crate::{Digest, Error, ErrorKind, LayerDescriptor, LayerReader, Result};
@@ -26,11 +25,11 @@ pub(super) enum Opened {
 /// What decides whether two readers can share a flight. The repository is not in it: the bytes are the same wherever they
 /// come from. What the image claims of them is: a false claim must fail its own image alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    digest: Digest,
+pub(super) struct Key {
+    pub(super) digest: Digest,
     diff_id: Option<Digest>,
     size: Option<u64>,
-    skip: SourceSet,
+    pub(super) skip: SourceSet,
 }
 
 /// The flights of a cache.
@@ -59,6 +58,22 @@ impl Flights {
         Some(*flight.written.borrow())
     }
 
+    /// Takes a flight off the table, so that who comes now looks at the tiers again. Another flight that has taken its
+    /// place since stays.
+    pub(super) fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+        let mut table = self.lock();
+        if table
+            .by_key
+            .get(key)
+            .is_some_and(|present| Arc::ptr_eq(present, flight))
+        {
+            table.by_key.remove(key);
+            table.landed += 1;
+            drop(table);
+            self.count.send_modify(|count| *count -= 1);
+        }
+    }
+
     pub(super) async fn idle(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.count.subscribe().wait_for(|&count| count == 0).await;
@@ -84,6 +99,41 @@ enum Phase {
 }
 
 impl Flight {
+    pub(super) fn begin_searching(&self) {
+        self.phase.send_replace(Phase::Searching);
+    }
+
+    /// From now on what is written can be read from `partial`, if there is one.
+    pub(super) fn begin_filling(&self, partial: Option<Arc<dyn LayerReader>>) {
+        self.written.send_replace(0);
+        if let Some(partial) = partial {
+            self.phase.send_replace(Phase::Filling(partial));
+        }
+    }
+
+    pub(super) fn advance(&self, written: u64) {
+        self.written.send_replace(written);
+    }
+
+    /// What could be read early was wrong.
+    pub(super) fn taint(&self, error: &Error) {
+        *self.tainted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+
+    pub(super) fn land(&self, result: Result<Option<Hit>>) {
+        self.phase.send_replace(Phase::Landed(result));
+    }
+
+    pub(super) fn land_if_flying(&self, error: Error) {
+        self.phase.send_if_modified(|phase| {
+            let flying = !matches!(phase, Phase::Landed(_));
+            if flying {
+                *phase = Phase::Landed(Err(error));
+            }
+            flying
+        });
+    }
+
     /// Waits for the end.
     async fn landed(&self) -> Result<Option<Hit>> {
         let mut phase = self.phase.subscribe();
@@ -243,118 +293,4 @@ async fn board(cache: &Arc<Inner>, layer: &LayerDescriptor, key: &Key) -> Result
         pilot.land(result);
     });
     Ok((false, Boarded::Flight(flight)))
-}
-
-/// Owns a flight from take-off to landing. Dropping it lands the flight, with an error unless [`land`](Self::land) was
-/// called: a panic or the end of the runtime must not leave anybody waiting, nor a dead flight in the table.
-struct Pilot {
-    cache: LayerCache,
-    key: Key,
-    flight: Arc<Flight>,
-}
-
-impl Pilot {
-    fn land(self, result: Result<Option<Hit>>) {
-        self.leave();
-        self.flight.phase.send_replace(Phase::Landed(result));
-    }
-
-    /// Takes the flight off the table, so that who comes now looks at the tiers again.
-    fn leave(&self) {
-        let mut table = self.cache.0.flights.lock();
-        if table.by_key.remove(&self.key).is_some() {
-            table.landed += 1;
-            drop(table);
-            self.cache.0.flights.count.send_modify(|count| *count -= 1);
-        }
-    }
-
-    async fn fly(&self, layer: &LayerDescriptor, mut first: Option<Result<()>>) -> Result<Option<Hit>> {
-        let cache = &self.cache.0;
-        let closed = |_| Error::unavailable("the cache is closed");
-        let _permit = cache.fills.acquire().await.map_err(closed)?;
-        let mut outcomes = Outcomes::default();
-        let mut skip = self.key.skip;
-        let mut no_claim = SourceSet::default();
-        // Each round excludes a source or a tier, so there are at most two per source.
-        loop {
-            let search = Search {
-                cache,
-                layer,
-                skip,
-                no_claim,
-                first: first.take(),
-            };
-            let Some(Found { hit, claim, missed }) = search.run(&mut outcomes).await? else {
-                return match outcomes.into_error(&cache.name, &layer.digest) {
-                    Some(error) => Err(error),
-                    None => Ok(None),
-                };
-            };
-            let Some((tier, writer)) = claim else {
-                outcomes.passed_over();
-                cache.write_back.start(&self.cache, layer, &hit, &missed);
-                return Ok(Some(hit));
-            };
-            self.flight.written.send_replace(0);
-            if let (true, Some(partial)) = (cache.early_reads, writer.partial()) {
-                self.flight.phase.send_replace(Phase::Filling(partial));
-            }
-            let progress = |written| {
-                self.flight.written.send_replace(written);
-            };
-            match fill(
-                layer,
-                Arc::clone(&hit.reader),
-                writer,
-                cache.max_layer_bytes,
-                progress,
-            )
-            .await
-            {
-                Ok((reader, _index)) => {
-                    outcomes.passed_over();
-                    let filled = Hit { source: tier, reader };
-                    cache.write_back.start(&self.cache, layer, &filled, &missed);
-                    return Ok(Some(filled));
-                }
-                Err(FillError::Source(error)) => {
-                    let error = cache.blame(hit.source, layer, error);
-                    if error.kind() == ErrorKind::Corrupt {
-                        self.taint(&error);
-                        cache.remove_corrupt(hit.source, layer).await;
-                    }
-                    outcomes.failed(error);
-                    skip.insert(hit.source);
-                }
-                Err(FillError::Tier(error)) => {
-                    let error = cache.blame(tier, layer, error);
-                    tracing::warn!(%error, "tier not filled");
-                    no_claim.insert(tier);
-                }
-            }
-            self.flight.phase.send_replace(Phase::Searching);
-        }
-    }
-
-    fn taint(&self, error: &Error) {
-        *self.flight.tainted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-    }
-}
-
-impl Drop for Pilot {
-    fn drop(&mut self) {
-        self.leave();
-        self.flight.phase.send_if_modified(|phase| {
-            let lost = !matches!(phase, Phase::Landed(_));
-            if lost {
-                *phase = Phase::Landed(Err(Error::unavailable(
-                    "the fill ended before its time: a source or tier panicked, or the runtime is shutting down",
-                )
-                .at(&self.cache.0.name, "fill")
-                .of_layer(&self.key.digest)));
-            }
-            lost
-        });
-    }
 }

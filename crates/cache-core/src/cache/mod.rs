@@ -4,6 +4,7 @@ mod builder;
 mod fill;
 mod flight;
 mod outcomes;
+mod pilot;
 mod reader;
 mod search;
 mod source_set;

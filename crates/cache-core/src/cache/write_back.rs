@@ -115,7 +115,7 @@ async fn write(
     match fill(layer, Arc::clone(reader), writer, max_len, |_| {}).await {
         Ok(_) => Ok(()),
         // A source that fails now is not asked again: the layer it had is gone.
-        Err(FillError::Source(error)) => {
+        Err(FillError::Source(error) | FillError::Claim(error)) => {
             Err(Error::permanent("the layer could not be read").caused_by(error))
         }
         Err(FillError::Tier(error)) => Err(error),

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use self::script::{Act, Faulty, PIECE, Script, descriptor, layer_bytes};
 use crate::{
-    Error, ErrorKind, LayerCache, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt, MemoryTier,
-    Metered, Result, Tier,
+    Algorithm, Claim, Error, ErrorKind, IndexBuilder, LayerCache, LayerDescriptor, LayerReader,
+    LayerReaderExt, LayerSource, LayerSourceExt, MemoryTier, Metered, Result, Tier,
 };
 
 fn memory(name: &str) -> Arc<MemoryTier> {
@@ -229,6 +229,54 @@ async fn a_false_claim_that_comes_first_fails_its_own_image_alone() {
     let (forged, honest) = tokio::join!(cache.get(&hostile), cache.get(&layer));
     assert!(forged.is_err());
     assert_eq!(all(honest.unwrap()).await.unwrap(), bytes);
+}
+
+/// Puts `bytes` into a tier as if `index` described them, which only a broken or lying tier would have.
+async fn put(tier: &dyn Tier, layer: &LayerDescriptor, bytes: &Bytes, index: &[u8]) {
+    let mut builder = IndexBuilder::new(Algorithm::Sha256);
+    builder.update(index);
+    let Claim::Write(mut writer) = tier.create(layer).await.unwrap() else {
+        panic!("it is there already")
+    };
+    writer.write(bytes.clone()).await.unwrap();
+    writer.commit(&builder.finish(layer.digest)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tier_with_wrong_bytes_is_passed_over_and_written_afresh() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let (near, lying) = (memory("near"), memory("lying"));
+    put(&*lying, &layer, &layer_bytes(9_000), &bytes).await;
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(near)
+        .tier(lying.clone())
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    assert_eq!(all(cache.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    cache.flush().await;
+    assert_eq!(all(lying.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    assert_eq!(origin.streams(), 1);
+}
+
+#[tokio::test]
+async fn a_false_claim_purges_nothing_from_a_tier_that_does_not_notice_it() {
+    let bytes = layer_bytes(10_000);
+    let hostile = descriptor(b"forged");
+    let (near, far) = (memory("near"), memory("far"));
+    put(&*far, &hostile, &bytes, b"forged").await;
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(near.clone())
+        .tier(far.clone())
+        .source(origin)
+        .build()
+        .unwrap();
+    assert_eq!(cache.open(&hostile).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    cache.flush().await;
+    assert_eq!((near.used_bytes(), far.used_bytes()), (0, 10_000));
 }
 
 #[tokio::test]
