@@ -28,7 +28,7 @@ impl RunDirectory {
                 fs::remove_dir_all(run)?;
             }
         }
-        let temporary = TempDir::new_in(parent)?;
+        let temporary = tempfile::Builder::new().prefix("run-").tempdir_in(parent)?;
         let alive = File::create(temporary.path().join("alive"))?;
         alive.lock()?;
         Ok(Self {
