@@ -46,6 +46,7 @@ impl Default for PlainHttp {
 pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
     let settings: Settings = tier.settings()?;
     let mut config = RegistryConfig::default();
+    config.name = tier.name().to_owned();
     config.mirrors = settings.mirrors;
     match settings.plain_http {
         PlainHttp::All(all) => config.plain_http = all,

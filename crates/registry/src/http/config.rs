@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::location::REGISTRY;
+
 /// Settings of a [`RegistryOrigin`](super::RegistryOrigin). All waits and counts are bounded by them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegistryConfig {
+    /// The origin's name in errors and figures: `registry` unless set.
+    pub name: String,
     /// Hosts, written as in a reference (`registry.example:5000`), that are talked to over plain HTTP. Loopback hosts
     /// (`localhost`, `127.0.0.0/8`, `[::1]`) always are, as with Docker; for TLS on loopback, name it as a mirror of itself.
     pub plain_http_hosts: Vec<String>,
@@ -45,6 +49,7 @@ pub struct RegistryConfig {
 impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
+            name: REGISTRY.to_owned(),
             plain_http_hosts: Vec::new(),
             plain_http: false,
             mirrors: BTreeMap::new(),

@@ -11,7 +11,7 @@ use super::documents::RegistryDocuments;
 use super::endpoint::Endpoint;
 use super::transport::Transport;
 use crate::credentials::CredentialProvider;
-use crate::location::{REGISTRY, split_file_locator};
+use crate::location::split_file_locator;
 use crate::resolve::{self, Root};
 use crate::{Image, ImageLocation, ImageReference, ImageSource, OriginStats, Platform, Repository, manifest};
 
@@ -100,7 +100,7 @@ impl RegistryOrigin {
 #[async_trait]
 impl LayerSource for RegistryOrigin {
     fn name(&self) -> &str {
-        REGISTRY
+        &self.transport.config.name
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -111,8 +111,8 @@ impl LayerSource for RegistryOrigin {
         let blob = self
             .open_blob(layer)
             .await
-            .map_err(|error| error.at(REGISTRY, "open").of_layer(&layer.digest))?;
-        Ok(blob.map(|blob| self.inflater.reader(REGISTRY, layer, blob)))
+            .map_err(|error| error.at(self.name(), "open").of_layer(&layer.digest))?;
+        Ok(blob.map(|blob| self.inflater.reader(self.name(), layer, blob)))
     }
 }
 
@@ -126,6 +126,6 @@ impl ImageSource for RegistryOrigin {
                 other.origin()
             ))),
         }
-        .map_err(|error| error.at(REGISTRY, "resolve"))
+        .map_err(|error| error.at(self.name(), "resolve"))
     }
 }
