@@ -1,0 +1,28 @@
+//! What `cargo xtask test` provides: the binary under test, image fixtures and registries.
+
+use std::path::PathBuf;
+
+/// A test that is not provided for fails, since one that is passed over proves nothing.
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
+}
+
+/// The release build of `layercache`.
+pub(crate) fn binary() -> PathBuf {
+    variable("LAYERCACHE_TEST_BIN").into()
+}
+
+/// A file or directory of the image fixtures.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(variable("LAYERCACHE_TEST_IMAGES")).join(name)
+}
+
+/// `HOST:PORT` of the registry that is open to all.
+pub(crate) fn open_registry() -> String {
+    variable("LAYERCACHE_TEST_REGISTRY")
+}
+
+/// A tag of the image `debian` in the registry that is open to all.
+pub(crate) fn debian(tag: &str) -> String {
+    format!("{}/debian:{tag}", open_registry())
+}

@@ -1,0 +1,8 @@
+//! End-to-end tests: the binary `layercache` against real registries and hostile ones, and the assembly as a library.
+
+mod environment;
+mod kill;
+mod one_inflate;
+mod oracle;
+mod real_image;
+mod sandbox;
