@@ -1,6 +1,8 @@
 //! Layers in memory and headers made by hand.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+pub(crate) mod images;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,93 @@
+//! Any order of any sources, failing in any way.
+
+use super::*;
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::Serve),
+        2 => Just(Act::Absent),
+        1 => Just(Act::Fail(cut())),
+        1 => Just(Act::Fail(Error::permanent("denied"))),
+        1 => Just(Act::Fail(Error::corrupt("bad index"))),
+        1 => (0usize..20_000).prop_map(|at| Act::CutAt(at, cut())),
+        1 => (0usize..20_000).prop_map(|at| Act::CutAt(at, Error::corrupt("bad chunk"))),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Memory { full_at: u64, read_while_write: bool },
+    Far(Vec<Act>),
+    Origin(Vec<Act>, Option<usize>),
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        (prop_oneof![Just(u64::MAX), 0u64..20_000], any::<bool>()).prop_map(|(full_at, read_while_write)| {
+            Kind::Memory {
+                full_at,
+                read_while_write,
+            }
+        }),
+        prop::collection::vec(act(), 0..4).prop_map(Kind::Far),
+        (
+            prop::collection::vec(act(), 0..4),
+            prop::option::of(0usize..20_000)
+        )
+            .prop_map(|(acts, flip)| Kind::Origin(acts, flip)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    /// Any order of any sources, failing in any way: right bytes or an error, and right bytes whenever a source behind
+    /// the failing ones has no fault at all.
+    #[test]
+    fn any_composition_gives_the_layer_or_an_error(
+        kinds in prop::collection::vec(kind(), 0..5),
+        faultless in any::<bool>(),
+        reads in prop::collection::vec((0u64..21_000, 0usize..5_000), 1..6),
+    ) {
+        let bytes: Bytes = layer_bytes(20_000);
+        let layer = descriptor(&bytes);
+        let mut builder = LayerCache::builder();
+        for kind in kinds.iter().cloned() {
+            builder = match kind {
+                Kind::Memory { full_at, read_while_write } => {
+                    let inner = MemoryTier::new("memory", 1 << 30);
+                    builder.tier(Arc::new(Faulty { inner, full_at, read_while_write }))
+                }
+                Kind::Far(acts) => builder.source(Script::far("far", &bytes, acts)),
+                Kind::Origin(mut acts, flip) => {
+                    acts.extend(flip.map(Act::Flip));
+                    // An origin verifies what `read_at` returns, which the script does not: so never read it without a
+                    // tier that takes the layer in front.
+                    builder
+                        .tier(Arc::new(MemoryTier::new("in front", 1 << 30)))
+                        .source(Script::origin("origin", &bytes, acts))
+                }
+            };
+        }
+        if faultless || kinds.is_empty() {
+            builder = builder.source(Script::far("faultless", &bytes, []));
+        }
+        let cache = builder.build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for (offset, len) in reads {
+                let result = async { cache.get(&layer).await?.read_bytes(offset, len).await }.await;
+                let start = (offset as usize).min(bytes.len());
+                match result {
+                    Ok(read) => assert_eq!(read, bytes[start..(start + len).min(bytes.len())]),
+                    Err(error) => assert!(!faultless, "{error}"),
+                }
+                let result = async { all(cache.get(&layer).await?).await }.await;
+                match result {
+                    Ok(read) => assert_eq!(read, bytes),
+                    Err(error) => assert!(!faultless, "{error}"),
+                }
+            }
+            cache.close().await;
+        });
+    }
+}

@@ -1,0 +1,119 @@
+//! Which tiers are filled, and what the tier in memory and the meter do.
+
+use super::*;
+
+#[tokio::test]
+async fn further_tiers_are_filled_in_the_background_and_flush_waits_for_them() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let origin = Script::origin("origin", &bytes, []);
+    let [one, two, three] = ["one", "two", "three"].map(memory);
+    let slow = Arc::new(Faulty {
+        inner: MemoryTier::new("slow", 1 << 30),
+        full_at: u64::MAX,
+        read_while_write: false,
+    });
+    let cache = LayerCache::builder()
+        .tier(slow.clone())
+        .tier(one.clone())
+        .tier(two.clone())
+        .source(origin.clone())
+        .tier(three.clone())
+        .build()
+        .unwrap();
+    assert_eq!(all(cache.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    cache.flush().await;
+    assert_eq!(
+        (slow.inner.used_bytes(), one.used_bytes(), two.used_bytes()),
+        (10_000, 10_000, 10_000)
+    );
+    assert_eq!(three.used_bytes(), 0, "behind the hit");
+    assert_eq!(origin.streams(), 1);
+}
+
+#[tokio::test]
+async fn what_is_near_enough_is_served_at_once_and_copied_to_the_front() {
+    let bytes = layer_bytes(10_000);
+    let front = Arc::new(Faulty {
+        inner: MemoryTier::new("front", 1 << 30),
+        full_at: u64::MAX,
+        read_while_write: false,
+    });
+    let far = Script::far("far", &bytes, []).gated(0);
+    let cache = LayerCache::builder()
+        .tier(front.clone())
+        .source(far.clone())
+        .build()
+        .unwrap();
+    let reader = cache.get(&descriptor(&bytes)).await.unwrap();
+    assert_eq!(reader.read_bytes(5_000, 10).await.unwrap(), bytes[5_000..5_010]);
+    far.gate.add_permits(1000);
+    cache.close().await;
+    assert_eq!(front.inner.used_bytes(), 10_000);
+}
+
+#[tokio::test]
+async fn metered_counts_what_went_through() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let near = Arc::new(Metered::new(MemoryTier::new("near", 1 << 30)));
+    let liar = Arc::new(Metered::new(Script::origin(
+        "liar",
+        &bytes,
+        [Act::CutAt(10, Error::corrupt("bad"))],
+    )));
+    let origin = Arc::new(Metered::new(Script::origin(
+        "origin",
+        &bytes,
+        [Act::Serve, Act::Fail(cut())],
+    )));
+    let cache = LayerCache::builder()
+        .tier(near.clone())
+        .source(liar.clone())
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    cache.get(&layer).await.unwrap().read_bytes(0, 100).await.unwrap();
+    cache.get(&layer).await.unwrap();
+    let counts = near.stats().counts();
+    // Asked once more after the liar had failed, when it was claimed again.
+    assert_eq!((counts.hits, counts.misses, counts.read_bytes), (1, 2, 100));
+    assert_eq!((counts.filled_layers, counts.filled_bytes), (1, 10_000));
+    let counts = liar.stats().counts();
+    assert_eq!((counts.hits, counts.corrupt, counts.read_bytes), (1, 1, 10));
+    assert_eq!(origin.stats().counts().read_bytes, 10_000);
+    assert!(origin.open(&layer).await.is_err());
+    assert_eq!(origin.stats().counts().unavailable, 1);
+}
+
+#[tokio::test]
+async fn a_memory_tier_stays_within_its_capacity_and_evicts_the_oldest() {
+    let tier = MemoryTier::new("memory", 2_500);
+    let bytes = layer_bytes(1_000);
+    let layers = [1, 2, 3].map(|i| {
+        crate::LayerDescriptor::new(crate::Digest::sha256_of(&[i]))
+            .with_diff_id(crate::Digest::sha256_of(&bytes))
+    });
+    for layer in &layers[..2] {
+        let origin = Script::origin("origin", &bytes, []);
+        let cache = LayerCache::builder()
+            .tier(Arc::new(tier.clone()))
+            .source(origin)
+            .build()
+            .unwrap();
+        cache.get(layer).await.unwrap();
+    }
+    let held = tier.get(&layers[1]).await.unwrap();
+    tier.get(&layers[0]).await.unwrap();
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(Arc::new(tier.clone()))
+        .source(origin)
+        .build()
+        .unwrap();
+    cache.get(&layers[2]).await.unwrap();
+    assert!(tier.open(&layers[1]).await.unwrap().is_none());
+    assert!(tier.open(&layers[0]).await.unwrap().is_some());
+    assert_eq!(tier.used_bytes(), 2_000);
+    assert_eq!(all(held).await.unwrap(), bytes);
+}
