@@ -4,7 +4,6 @@ mod support;
 
 use cache_core::ErrorKind;
 use image_tree::{EntryKind, LayerTree, LayerTreeBuilder, TreeLimits};
-use proptest::prelude::*;
 use support::*;
 use tar::EntryType;
 
