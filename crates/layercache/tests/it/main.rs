@@ -1,8 +1,12 @@
 //! End-to-end tests: the binary `layercache` against real registries and hostile ones, and the assembly as a library.
 
+mod bad_image;
+mod bad_registry;
 mod environment;
+mod image;
 mod kill;
 mod one_inflate;
 mod oracle;
 mod real_image;
+mod registry;
 mod sandbox;
