@@ -136,7 +136,9 @@ impl Transport {
 
     /// Sends a request and waits until the answer begins.
     pub(super) async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Response, Failure> {
-        let host = url.host_str().unwrap_or_default();
+        // With the port, which tells registries on one host apart, and without a user's name and password.
+        let authority = url.authority();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         self.stats.count_request();
         let response = timeout(
             self.config.connect_timeout + self.config.idle_timeout,
