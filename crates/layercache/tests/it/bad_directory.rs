@@ -1,0 +1,237 @@
+//! Cache directories that must not or cannot be used, and disks that are full.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::image::{Image, noise};
+use crate::sandbox::{Sandbox, files_below, one_line};
+
+/// An image in a layout, which lies outside the cache directory.
+fn image(sandbox: &Sandbox) -> String {
+    let files = [("etc/hello", &b"hello"[..]), ("data", &noise(6 << 20))];
+    Image::of_files(&files).write_layout(&sandbox.path("layout"))
+}
+
+/// The line that reading an image fails with when `dir` is the cache directory.
+fn refusal(sandbox: &Sandbox, dir: &Path) -> String {
+    let image = image(sandbox);
+    let mut pull = sandbox.command(["pull", &image, "--cache-dir"]);
+    pull.arg(dir);
+    let line = sandbox.finish(pull).failed();
+    let mut usage = sandbox.command(["cache", "usage", "--cache-dir"]);
+    usage.arg(dir);
+    assert_eq!(sandbox.finish(usage).failed(), line);
+    assert!(
+        line.contains("disk: ") && line.contains(dir.to_str().unwrap()),
+        "{line}"
+    );
+    line
+}
+
+fn assert_says(line: &str, words: &[&str]) {
+    for word in words {
+        assert!(line.contains(word), "{word:?} is missing: {line}");
+    }
+}
+
+/// A directory that the binary would take, but for what the test does to it.
+fn directory(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
+    let dir = sandbox.path(name);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+    dir
+}
+
+#[test]
+fn a_path_below_a_file() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("file", "precious");
+    let line = refusal(&sandbox, &file.join("cache"));
+    assert_says(&line, &["cannot be created", "choose another directory"]);
+    let line = refusal(&sandbox, &file);
+    assert_says(&line, &["is not a directory", "choose another path"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn a_directory_that_others_can_write_to() {
+    let sandbox = Sandbox::new();
+    let dir = directory(&sandbox, "open");
+    std::fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
+    let line = refusal(&sandbox, &dir);
+    assert_says(&line, &["writable by others (mode 0777)", "chmod go-w"]);
+    assert!(files_below(&dir).is_empty());
+}
+
+#[test]
+fn a_link_to_a_directory() {
+    let sandbox = Sandbox::new();
+    let dir = directory(&sandbox, "real");
+    let link = sandbox.path("link");
+    symlink(&dir, &link).unwrap();
+    let line = refusal(&sandbox, &link);
+    assert_says(&line, &["symbolic link", "name the directory"]);
+    assert!(files_below(&dir).is_empty());
+}
+
+#[test]
+fn a_directory_of_somebody_else() {
+    let sandbox = Sandbox::new();
+    if is_root() {
+        let dir = directory(&sandbox, "foreign");
+        chown(&dir, Some(4242), None).unwrap();
+        let line = refusal(&sandbox, &dir);
+        assert_says(&line, &["belongs to user 4242", "change its owner"]);
+        assert!(files_below(&dir).is_empty());
+    } else {
+        let line = refusal(&sandbox, Path::new("/"));
+        assert_says(&line, &["belongs to user 0", "change its owner"]);
+    }
+}
+
+#[test]
+fn a_directory_that_is_read_only() {
+    let sandbox = Sandbox::new();
+    let line = in_tmpfs(&sandbox, "ro,mode=700", &["pull", &image(&sandbox)], "");
+    assert_eq!(line.code, Some(1));
+    let line = one_line(&line.stderr);
+    assert_says(
+        &line,
+        &[
+            "disk: ",
+            "is not writable",
+            "Read-only file system",
+            "choose another directory",
+        ],
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_makes_reads_dear_and_not_wrong() {
+    let sandbox = Sandbox::new();
+    let image = image(&sandbox);
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\nmin_free_bytes = 0\n[[tier]]\nkind = \"registry\"",
+    );
+    let config = config.to_str().unwrap();
+    for command in [
+        vec!["cat", "--config", config, &image, "/etc/hello"],
+        vec!["--early-reads", "cat", "--config", config, &image, "/etc/hello"],
+    ] {
+        // The layer has six megabytes.
+        let outcome = in_tmpfs(&sandbox, "size=2m,mode=700", &command, "");
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_slice()),
+            (Some(0), &b"hello"[..]),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.left, Vec::<String>::new());
+    }
+    let outcome = in_tmpfs(
+        &sandbox,
+        "size=2m,mode=700",
+        &["pull", "--config", config, &image],
+        "",
+    );
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(outcome.left, Vec::<String>::new());
+
+    // A disk that somebody else has filled to the last byte, and one without room for as much as a name.
+    let fill = "head -c 100m /dev/zero > \"$1/theirs\" 2> /dev/null;";
+    let outcome = in_tmpfs(
+        &sandbox,
+        "size=2m,mode=700",
+        &["cat", "--config", config, &image, "/etc/hello"],
+        fill,
+    );
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_slice()),
+        (Some(0), &b"hello"[..]),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.left, ["theirs"]);
+    let outcome = in_tmpfs(
+        &sandbox,
+        "nr_inodes=1,mode=700",
+        &["cat", "--config", config, &image, "/etc/hello"],
+        "",
+    );
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_slice()),
+        (Some(0), &b"hello"[..]),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_disk_with_less_free_space_than_is_to_be_kept_free_is_full() {
+    let sandbox = Sandbox::new();
+    let image = image(&sandbox);
+    // By default 256 MiB stay free, and this disk has not as many.
+    let outcome = in_tmpfs(&sandbox, "size=64m,mode=700", &["cat", &image, "/etc/hello"], "");
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_slice()),
+        (Some(0), &b"hello"[..]),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.left, Vec::<String>::new());
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+struct InTmpfs {
+    code: Option<i32>,
+    stdout: Vec<u8>,
+    stderr: String,
+    /// The files in the cache directory when the command had ended.
+    left: Vec<String>,
+}
+
+/// Runs the binary with a file system of its own as cache directory, which `prepare` prepares as `$1`. It is mounted in a
+/// mount namespace, and so gone when the command is, however that ends.
+fn in_tmpfs(sandbox: &Sandbox, options: &str, arguments: &[&str], prepare: &str) -> InTmpfs {
+    let (dir, left) = (sandbox.path("mounted"), sandbox.path("left"));
+    std::fs::create_dir_all(&dir).unwrap();
+    let inner = sandbox.command(arguments);
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !is_root() {
+        command.arg("--map-root-user");
+    }
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs \"$1\" || exit 99; {prepare}
+         dir=$1 left=$2; shift 2; \"$@\" --cache-dir \"$dir\"; code=$?
+         (cd \"$dir\" && find . -type f -printf '%P\\n') > \"$left\"; exit $code"
+    );
+    command.args(["sh", "-c", &script, "sh"]).args([&dir, &left]);
+    command
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    assert_ne!(
+        output.status.code(),
+        Some(99),
+        "a test needs to mount: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let left = std::fs::read_to_string(&left)
+        .expect("a test needs mount namespaces: run it as root, or allow user namespaces");
+    InTmpfs {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        left: left.lines().map(str::to_owned).collect(),
+    }
+}
