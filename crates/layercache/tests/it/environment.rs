@@ -26,3 +26,21 @@ pub(crate) fn open_registry() -> String {
 pub(crate) fn debian(tag: &str) -> String {
     format!("{}/debian:{tag}", open_registry())
 }
+
+/// `HOST:PORT` of the registry with basic authentication.
+pub(crate) fn basic_registry() -> String {
+    variable("LAYERCACHE_TEST_REGISTRY_BASIC")
+}
+
+/// `HOST:PORT` of the registry with tokens.
+pub(crate) fn token_registry() -> String {
+    variable("LAYERCACHE_TEST_REGISTRY_TOKEN")
+}
+
+/// The user whom the latter two let in, and the password.
+pub(crate) fn login() -> (String, String) {
+    (
+        variable("LAYERCACHE_TEST_USER"),
+        variable("LAYERCACHE_TEST_PASSWORD"),
+    )
+}
