@@ -39,5 +39,7 @@ pub(super) const STDOUT: &str = "standard output";
 /// Whether the reader of standard output has gone away, as `head` does: nothing is wrong then.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    error.to_string() == STDOUT && error.root_cause().downcast_ref().is_some_and(broken)
+    // A connection breaks in the same way, but not while writing there.
+    error.chain().any(|cause| cause.to_string() == STDOUT)
+        && error.root_cause().downcast_ref().is_some_and(broken)
 }

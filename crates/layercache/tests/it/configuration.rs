@@ -1,0 +1,172 @@
+//! The configuration file, as the binary reads it.
+
+use crate::image::{Image, noise};
+use crate::registry::Registry;
+use crate::sandbox::Sandbox;
+
+fn image() -> Image {
+    Image::of_files(&[("etc/hello", b"hello"), ("data", &noise(100_000))])
+}
+
+#[test]
+fn a_disk_in_front_of_the_registries() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::of_image(image(), |_| None);
+    let config = sandbox.write(
+        "config.toml",
+        format!(
+            "early_reads = true\nmax_layer_bytes = \"1GiB\"\nmax_concurrent_fills = 1\n\
+             [[tier]]\nkind = \"disk\"\ndir = {:?}\nmax_bytes = \"10MiB\"\nmin_free_bytes = 4096\n\
+             [[tier]]\nkind = \"registry\"\nplain_http = [\"registry.example\"]\n[tier.mirrors]\n",
+            sandbox.path("layers")
+        ),
+    );
+    let config = config.to_str().unwrap();
+    let printed = sandbox.succeed(["--config", config, "cat", &registry.image(), "/etc/hello"]);
+    assert_eq!(printed.text(), "hello");
+    let usage = sandbox
+        .succeed(["--config", config, "cache", "usage", "--json"])
+        .json();
+    assert_eq!(
+        (&usage["layers"], &usage["max_bytes"]),
+        (&1.into(), &(10 << 20).into())
+    );
+    assert_eq!(usage["min_free_bytes"], 4096);
+    assert!(!sandbox.cache_dir().exists());
+
+    // The environment may name the file as well.
+    let mut command = sandbox.command(["cat", &registry.image(), "/etc/hello"]);
+    command.env("LAYERCACHE_CONFIG", config);
+    let again = sandbox.finish(command).succeeded();
+    assert_eq!((again.text(), again.inflates()), ("hello", 0));
+}
+
+#[test]
+fn a_mirror_is_asked_first() {
+    let sandbox = Sandbox::new();
+    let mirror = Registry::of_image(image(), |_| None);
+    let config = sandbox.write(
+        "config.toml",
+        format!(
+            "[[tier]]\nkind = \"disk\"\n[[tier]]\nkind = \"registry\"\n[tier.mirrors]\n\
+             \"registry.invalid\" = [\"http://{}\"]\n",
+            mirror.host()
+        ),
+    );
+    let config = config.to_str().unwrap();
+    let image = "registry.invalid/team/app:latest";
+    let printed = sandbox.succeed(["--config", config, "cat", image, "/etc/hello"]);
+    assert_eq!(printed.text(), "hello");
+}
+
+#[test]
+fn two_disks_have_names_and_both_are_filled() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::of_image(image(), |_| None);
+    let disk = |name: &str| {
+        let dir = sandbox.path(name);
+        format!("[[tier]]\nkind = \"disk\"\nname = {name:?}\ndir = {dir:?}\n")
+    };
+    let text = format!("{}{}[[tier]]\nkind = \"registry\"\n", disk("fast"), disk("large"));
+    let config = sandbox.write("config.toml", text);
+    let config = config.to_str().unwrap();
+
+    let printed = sandbox.succeed(["--config", config, "cat", &registry.image(), "/etc/hello"]);
+    assert_eq!(printed.text(), "hello");
+    let tiers = printed.stats["tiers"].as_object().unwrap();
+    assert_eq!(tiers.keys().collect::<Vec<_>>(), ["fast", "large", "registry"]);
+    for name in ["fast", "large"] {
+        assert_eq!(tiers[name]["filled_layers"], 1, "{name}: {}", printed.stats);
+        assert!(crate::sandbox::files_below(&sandbox.path(name)).len() >= 2);
+    }
+    // What the near one loses, the far one still has.
+    std::fs::remove_dir_all(sandbox.path("fast")).unwrap();
+    let again = sandbox.succeed(["--config", config, "cat", &registry.image(), "/etc/hello"]);
+    assert_eq!((again.text(), again.inflates()), ("hello", 0));
+    assert_eq!(again.stats["tiers"]["large"]["hits"], 1);
+    assert_eq!(again.stats["tiers"]["fast"]["filled_layers"], 1);
+
+    // Both are looked after.
+    let listed = sandbox
+        .succeed(["--config", config, "cache", "list", "--json"])
+        .json_lines();
+    let names: Vec<_> = listed.iter().map(|tier| tier["tier"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fast", "large"]);
+    for tier in &listed {
+        assert_eq!(tier["layers"].as_array().unwrap().len(), 1, "{tier}");
+    }
+    // An argument that speaks of the one directory cannot speak of two.
+    let line = sandbox.fail(["--config", config, "--cache-dir", "x", "cache", "usage"]);
+    assert!(
+        line.contains("--cache-dir") && line.contains("several tiers"),
+        "{line}"
+    );
+}
+
+#[test]
+fn mistakes_in_the_file_are_named() {
+    let sandbox = Sandbox::new();
+    let disk = "[[tier]]\nkind = \"disk\"\n";
+    let mistakes = [
+        (format!("earlyreads = true\n{disk}"), "earlyreads"),
+        (format!("{disk}max_byte = 1"), "max_byte"),
+        (format!("{disk}max_bytes = \"much\""), "much"),
+        (format!("{disk}max_bytes = -1"), "disk"),
+        (format!("{disk}dir = 7"), "disk"),
+        (format!("{disk}{disk}"), "`disk`"),
+        (
+            "[[tier]]\nkind = \"registry\"\npassword = \"secret\"".to_owned(),
+            "password",
+        ),
+        (
+            "[[tier]]\nkind = \"registry\"\nplain_http = 1".to_owned(),
+            "registry",
+        ),
+        ("[[tier]]\nkind = \"floppy\"".to_owned(), "`disk`, `registry`"),
+        ("[[tier]]\nname = \"x\"".to_owned(), "kind"),
+        ("[[tiers]]\nkind = \"disk\"".to_owned(), "tiers"),
+        ("early_reads = \"yes\"".to_owned(), "yes"),
+        ("early_reads = true".to_owned(), "[[tier]]"),
+        (String::new(), "[[tier]]"),
+        ("<html>".to_owned(), "not valid"),
+    ];
+    for (text, words) in mistakes {
+        sandbox.write("config.toml", &text);
+        let outcome = sandbox.run(["--config", "config.toml", "cache", "usage"]);
+        assert_eq!(outcome.code, Some(1), "{text:?} is accepted");
+        let line = outcome.failed();
+        assert!(line.contains(words), "{words:?} is missing for {text:?}: {line}");
+        assert!(!line.contains("\"secret\""), "{line}");
+    }
+}
+
+#[test]
+fn a_stack_without_what_a_command_needs_says_so() {
+    let sandbox = Sandbox::new();
+    let registry = sandbox.write("registry.toml", "[[tier]]\nkind = \"registry\"");
+    let line = sandbox.fail(["--config", registry.to_str().unwrap(), "cache", "list"]);
+    assert!(line.contains("no tier of the kind `disk`"), "{line}");
+    let disk = sandbox.write("disk.toml", "[[tier]]\nkind = \"disk\"");
+    let line = sandbox.fail(["--config", disk.to_str().unwrap(), "pull", "debian"]);
+    assert!(line.contains("no tier of the kind `registry`"), "{line}");
+}
+
+#[test]
+fn an_image_is_read_without_any_disk() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::of_image(image(), |_| None);
+    let config = sandbox.write("registry.toml", "[[tier]]\nkind = \"registry\"");
+    let config = config.to_str().unwrap();
+    let printed = sandbox.succeed([
+        "--config",
+        config,
+        "cat",
+        &registry.image(),
+        "/etc/hello",
+        "/data",
+    ]);
+    assert!(printed.stdout == [&b"hello"[..], &noise(100_000)].concat());
+    // Once for the tree, and once for each file.
+    assert_eq!(printed.inflates(), 3);
+    assert!(!sandbox.cache_dir().exists());
+}
