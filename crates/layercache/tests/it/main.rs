@@ -1,5 +1,6 @@
 //! End-to-end tests: the binary `layercache` against real registries and hostile ones, and the assembly as a library.
 
+mod assembly;
 mod auth;
 mod bad_directory;
 mod bad_image;
