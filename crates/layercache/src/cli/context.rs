@@ -5,7 +5,7 @@ use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::{Config, Kinds, Stack, TierConfig};
 
 use super::args::Global;
-use super::logging;
+use super::logging::{self, Mute};
 use super::progress::Bars;
 
 pub(crate) struct Context {
@@ -15,9 +15,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Result<Self> {
+    pub(crate) fn new(global: &Global, mute: &Mute) -> Result<Self> {
         let bars = Bars::new(global.progress);
-        logging::start(global.log_format, &bars);
+        logging::start(global.log_format, &bars, mute);
         let stack = Stack::assemble(&configuration(global)?, &Kinds::builtin())?;
         let platform = global.platform.clone().unwrap_or_else(Platform::host);
         Ok(Self {

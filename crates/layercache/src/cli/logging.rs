@@ -1,6 +1,8 @@
 //! Logs on standard error, above the progress bars.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,12 +15,22 @@ const QUIET: &str = "warn";
 /// What is logged when a format is asked for: what an operator greps for.
 const OPERATOR: &str = "info,cache_core=debug,cache_disk=debug";
 
-pub(super) fn start(format: Option<LogFormat>, bars: &Bars) {
+/// Ends the logs of a program that is being stopped: what its parts then run into is nothing to tell the user of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mute(Arc<AtomicBool>);
+
+impl Mute {
+    pub(super) fn mute(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn start(format: Option<LogFormat>, bars: &Bars, mute: &Mute) {
     let default = if format.is_some() { OPERATOR } else { QUIET };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(AboveBars(bars.clone()));
+        .with_writer(AboveBars(bars.clone(), mute.clone()));
     match format {
         Some(LogFormat::Json) => subscriber.json().flatten_event(true).init(),
         Some(LogFormat::Text) => subscriber.with_ansi(false).init(),
@@ -32,21 +44,24 @@ pub(super) fn start(format: Option<LogFormat>, bars: &Bars) {
 }
 
 /// Writes whole lines while no bar is drawn.
-struct AboveBars(Bars);
+struct AboveBars(Bars, Mute);
 
 impl<'a> MakeWriter<'a> for AboveBars {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line(&self.0)
+        Line(self)
     }
 }
 
-struct Line<'a>(&'a Bars);
+struct Line<'a>(&'a AboveBars);
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().lock().write_all(line))?;
+        let AboveBars(bars, Mute(muted)) = self.0;
+        if !muted.load(Ordering::Relaxed) {
+            bars.suspend(|| io::stderr().lock().write_all(line))?;
+        }
         Ok(line.len())
     }
 

@@ -22,6 +22,7 @@ use clap::{CommandFactory, Parser};
 
 use self::args::{Arguments, Command, Demo};
 use self::context::Context;
+use self::logging::Mute;
 
 /// How long threads that inflate or write may go on after the command has ended.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -36,14 +37,16 @@ pub(crate) fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("the runtime cannot be started")),
     };
+    let mute = Mute::default();
     let code = runtime.block_on(async {
         tokio::select! {
-            result = execute(arguments) => match result {
+            result = execute(arguments, &mute) => match result {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
                 Err(error) => fail(&error),
             },
             _ = tokio::signal::ctrl_c() => {
+                mute.mute();
                 eprintln!("layercache: interrupted");
                 ExitCode::from(INTERRUPTED)
             }
@@ -54,18 +57,18 @@ pub(crate) fn run() -> ExitCode {
     code
 }
 
-async fn execute(arguments: Arguments) -> Result<()> {
+async fn execute(arguments: Arguments, mute: &Mute) -> Result<()> {
     let Arguments { global, command } = arguments;
     // What needs no cache does not touch the user's.
     match &command {
         Command::Completions { shell } => return completions(*shell),
         Command::Demo(demo) if demo.phase.is_none() => {
-            logging::start(global.log_format, &progress::Bars::new(global.progress));
+            logging::start(global.log_format, &progress::Bars::new(global.progress), mute);
             return demo::run(&global, demo).await;
         }
         _ => {}
     }
-    let context = Context::new(&global)?;
+    let context = Context::new(&global, mute)?;
     let result = match command {
         Command::Pull(command) => pull::run(&context, command).await,
         Command::Inspect(command) => inspect::run(&context, command).await,

@@ -1,87 +1,151 @@
-//! `kill -9` at any instant: the next run serves the right bytes, and nothing is left of the one before.
+//! The end of a process at any instant: the next one serves the right bytes, and nothing is left of the one before.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use layercache::core::Digest;
 
 use crate::environment::debian;
+use crate::image::{Image, noise};
+use crate::registry::{Registry, stall_after};
 use crate::sandbox::{Sandbox, digests_of_stdout};
 
-const KILLS: u32 = 50;
+/// What is killed while it fills the cache with one layer.
+struct Victim {
+    sandbox: Sandbox,
+    arguments: Vec<String>,
+    image: String,
+    layer: &'static str,
+    digest: Digest,
+    diff_id: Digest,
+    len: u64,
+    /// How long it takes when nobody kills it.
+    whole: Duration,
+}
 
-/// The files of the committed layers, and nothing else.
-fn assert_no_stray_file(sandbox: &Sandbox, layers: &[&str]) {
-    let expected: BTreeSet<_> = layers
-        .iter()
-        .flat_map(|digest| {
-            let hex = digest.strip_prefix("sha256:").unwrap();
-            ["decompressed", "index", "tree"].map(|kind| format!("layer-{hex}.{kind}"))
-        })
-        .collect();
-    let found = sandbox.cached_files();
-    assert!(found.is_subset(&expected), "{found:?}");
-    for name in expected.iter().filter(|name| !name.ends_with(".tree")) {
-        assert!(found.contains(name), "{name} is missing: {found:?}");
+impl Victim {
+    /// Runs the command once to its end, to learn what there is to expect.
+    fn new(arguments: &[&str], image: &str, layer: &'static str) -> Self {
+        let sandbox = Sandbox::new();
+        let start = Instant::now();
+        let whole = sandbox.succeed(arguments);
+        let took = start.elapsed();
+        let inspected = sandbox.succeed(["inspect", "--json", image]).json();
+        let number: usize = layer.parse().unwrap();
+        let digest_of = |key: &str| {
+            inspected["layers"][number][key]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        Self {
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            image: image.to_owned(),
+            layer,
+            digest: digest_of("digest"),
+            diff_id: digest_of("diff_id"),
+            len: whole.stats["tiers"]["disk"]["filled_bytes"].as_u64().unwrap(),
+            whole: took,
+            sandbox,
+        }
+    }
+
+    fn start(&self) -> Child {
+        let mut command = self.sandbox.command(&self.arguments);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The next process reads what it should, and its end finds the files of the layer and no other.
+    fn assert_survived(&self, after: Duration) {
+        let read = self.sandbox.command(["read", &self.image, self.layer]);
+        let printed = digests_of_stdout(read, &[self.len]);
+        assert_eq!(printed, [self.diff_id], "after {after:?}");
+        let file = |kind: &str| format!("layer-{}.{kind}", self.digest.hex());
+        let mut found = self.sandbox.cached_files();
+        found.remove(&file("tree"));
+        let expected = BTreeSet::from([file("decompressed"), file("index")]);
+        assert_eq!(found, expected, "after {after:?}");
+    }
+
+    fn kill_at_random_moments(&self, kills: u32) {
+        let seed: u64 = match std::env::var("LAYERCACHE_TEST_SEED") {
+            Ok(seed) => seed.parse().unwrap(),
+            Err(_) => fastrand::u64(..),
+        };
+        eprintln!("LAYERCACHE_TEST_SEED={seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut killed, mut attempts) = (0, 0);
+        while killed < kills {
+            attempts += 1;
+            assert!(
+                attempts <= 10 * kills,
+                "only {killed} of {attempts} were killed in time"
+            );
+            self.sandbox.succeed(["cache", "clear"]);
+            let mut process = self.start();
+            // No synchronisation: that the moment is any is what this is about.
+            let after = self.whole.mul_f64(random.f64());
+            std::thread::sleep(after);
+            process.kill().unwrap();
+            // Those that had ended before do not count.
+            killed += u32::from(process.wait().unwrap().code().is_none());
+            self.assert_survived(after);
+        }
+        self.sandbox.succeed(["cache", "gc"]);
+        self.assert_survived(Duration::MAX);
+        let verified = self.sandbox.succeed(["cache", "verify", "--json"]).json();
+        assert_eq!(verified["outcome"], "intact");
     }
 }
 
 #[test]
-fn fifty_kills_at_random_moments_leave_nothing_wrong_and_nothing_behind() {
-    let seed: u64 = match std::env::var("LAYERCACHE_TEST_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => fastrand::u64(..),
-    };
-    eprintln!("LAYERCACHE_TEST_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+fn forty_kills_while_a_layer_is_read() {
+    let image = debian("gzip");
+    Victim::new(&["read", &image, "1"], &image, "1").kill_at_random_moments(40);
+}
 
+#[test]
+fn ten_kills_while_a_layer_is_made_a_tree() {
     let image = debian("small");
-    let sandbox = Sandbox::new();
-    let start = Instant::now();
-    sandbox.succeed(["pull", &image]);
-    let whole_pull = start.elapsed();
-    let inspected = sandbox.succeed(["inspect", "--json", &image]).json();
-    let layer = &inspected["layers"][0];
-    let (digest, diff_id) = (
-        layer["digest"].as_str().unwrap(),
-        layer["diff_id"].as_str().unwrap(),
-    );
-    let diff_id: Digest = diff_id.parse().unwrap();
-    let len = std::fs::metadata(
-        sandbox
-            .cache_dir()
-            .join(format!("layer-{}.decompressed", &digest[7..])),
-    )
-    .unwrap()
-    .len();
+    Victim::new(&["ls", &image, "/etc"], &image, "0").kill_at_random_moments(10);
+}
 
-    let mut killed = 0;
-    for number in 0..KILLS {
-        sandbox.succeed(["cache", "clear"]);
-        // `ls` also writes the layer's tree.
-        let commands = [vec!["pull", &image], vec!["ls", &image, "/etc"]];
-        let command = &commands[number as usize % commands.len()];
-        let mut pull = sandbox.command(command).stdout(Stdio::null()).spawn().unwrap();
-        // The one place where a test waits: the moment of the kill is what it is about.
-        let delay = Duration::from_secs_f64(random.f64() * whole_pull.as_secs_f64());
-        std::thread::sleep(delay);
-        pull.kill().unwrap();
-        killed += u32::from(pull.wait().unwrap().code().is_none());
-
-        let read = sandbox.command(["read", &image, "0"]);
-        assert_eq!(
-            digests_of_stdout(read, &[len]),
-            [diff_id],
-            "kill {number} after {delay:?}"
-        );
-        assert_no_stray_file(&sandbox, &[digest]);
+#[test]
+fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
+    for (signal, code) in [("INT", Some(130)), ("TERM", None)] {
+        let image = Image::of_files(&[("etc/hello", b"hello"), ("data", &noise(2_000_000))]);
+        let digest = image.digest(0).to_owned();
+        let blob = image.blobs[&digest].clone();
+        let (asked, is_asked) = mpsc::channel();
+        let registry = Registry::of_image(image, move |request| {
+            (request.name() == digest && request.before == 0).then(|| {
+                asked.send(()).unwrap();
+                stall_after(&blob, 1_500_000)
+            })
+        });
+        let sandbox = Sandbox::new();
+        let pull = sandbox
+            .command(["pull", &registry.image()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        is_asked.recv_timeout(Duration::from_secs(60)).unwrap();
+        let kill = Command::new("kill")
+            .args(["-s", signal, &pull.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(kill.success());
+        let output = pull.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), code);
+        if code.is_some() {
+            assert_eq!(output.stderr, b"layercache: interrupted\n");
+            assert_eq!(sandbox.cached_files().len(), 0);
+        }
+        let printed = sandbox.succeed(["cat", &registry.image(), "/etc/hello"]);
+        assert_eq!(printed.text(), "hello");
+        assert_eq!(sandbox.cached_files().len(), 3);
     }
-    // The random moments lie within the time of a whole pull: most find it at work.
-    assert!(killed > KILLS / 4, "only {killed} processes were killed");
-
-    sandbox.succeed(["cache", "gc"]);
-    assert_no_stray_file(&sandbox, &[digest]);
-    let verified = sandbox.succeed(["cache", "verify", "--json"]).json();
-    assert_eq!(verified["outcome"], "intact");
 }

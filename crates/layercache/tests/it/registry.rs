@@ -171,3 +171,11 @@ pub(crate) fn cut_after(asked: &Asked, blob: &[u8], sent: usize) -> Response {
         _ => with(206, &headers, Body::from_stream(body)),
     }
 }
+
+/// `sent` bytes of a blob, and then silence.
+pub(crate) fn stall_after(blob: &[u8], sent: usize) -> Response {
+    let piece = Ok::<_, std::io::Error>(Bytes::copy_from_slice(&blob[..sent]));
+    let body = stream::iter([piece]).chain(stream::pending());
+    let len = blob.len().to_string();
+    with(200, &[("content-length", &len)], Body::from_stream(body))
+}
