@@ -17,7 +17,12 @@ use crate::scan::{for_each_name, scan};
 /// Removes staging files, lock files and companions without a layer that belong to nobody alive, and returns how many
 /// files it removed. Blocks.
 pub(crate) fn remove_leftovers(dir: &Handle) -> io::Result<u64> {
-    Ok(remove_staged(dir)? + remove_locks(dir)? + remove_orphans(dir)?)
+    Ok(remove_abandoned(dir)? + remove_orphans(dir)?)
+}
+
+/// The same without companions, which takes as long as there are fills under way and not as there are layers.
+pub(crate) fn remove_abandoned(dir: &Handle) -> io::Result<u64> {
+    Ok(remove_staged(dir)? + remove_locks(dir)?)
 }
 
 fn remove_staged(dir: &Handle) -> io::Result<u64> {

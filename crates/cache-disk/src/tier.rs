@@ -20,7 +20,7 @@ use crate::directory::{Directory, Handle};
 use crate::failure::failure;
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
-use crate::recovery::remove_leftovers;
+use crate::recovery::{remove_abandoned, remove_leftovers};
 use crate::writer::DiskWriter;
 
 /// How long a busy lock is waited for before the next look: at first, and at most.
@@ -55,7 +55,8 @@ impl DiskTier {
         DiskConfig::new(dir)
     }
 
-    /// Opens the cache directory, which is created if absent. Takes a few system calls, however many layers there are.
+    /// Opens the cache directory, which is created if absent, and removes what processes that died in a fill have left.
+    /// Takes a few system calls, however many layers there are.
     ///
     /// # Errors
     /// `Permanent` when the directory cannot be created, is a symlink or no directory, belongs to somebody else, is
@@ -65,6 +66,10 @@ impl DiskTier {
         let directory = Directory::open(&config.dir, config.force_staging)
             .map_err(|error| error.at(&name, "open the directory"))?;
         tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
+        // Whoever finds all layers in the cache fills none, and would leave what a killed process has left.
+        report(directory.current().and_then(|dir| {
+            remove_abandoned(&dir).map_err(|error| failure("remove what nobody holds", error))
+        }));
         let store = Store {
             name,
             config,
@@ -127,21 +132,25 @@ impl DiskTier {
         Ok(Claim::Write(Box::new(writer.await?)))
     }
 
-    /// Removes the leftovers of dead processes when this tier is written to for the first time.
+    /// Looks for all leftovers of dead processes when this tier is written to for the first time.
     async fn recover_once(&self) -> Result<()> {
         if self.store.recovered.swap(true, Relaxed) {
             return Ok(());
         }
         self.off_the_runtime("recover", |_, dir| {
-            match remove_leftovers(dir) {
-                Ok(0) => {}
-                Ok(files) => tracing::info!(files, "removed what processes that died had left"),
-                // Space that is not reclaimed is no reason to fail a fill.
-                Err(error) => tracing::warn!(%error, "could not remove what processes that died have left"),
-            }
+            report(remove_leftovers(dir));
             Ok(())
         })
         .await
+    }
+}
+
+/// Space that is not reclaimed is no reason to fail for.
+fn report<E: std::fmt::Display>(removed: Result<u64, E>) {
+    match removed {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "removed what processes that died had left"),
+        Err(error) => tracing::warn!(%error, "could not remove what processes that died have left"),
     }
 }
 

@@ -305,9 +305,10 @@ async fn what_dead_processes_left_goes_with_the_first_fill() {
     fs::write(cache.dir().join("notes.txt"), "an operator's").unwrap();
 
     let tier = cache.tier();
+    assert!(!is_cached(&tier, &layer).await);
     assert!(
-        is_cached(&tier, &layer).await || cache.dir().join("staging/1-1").exists(),
-        "reading cleans nothing"
+        cache.path(&orphan, "tarindex").exists(),
+        "a look at every file of the cache is for those who fill it"
     );
     fill(&tier, &layer).await;
     let mut left = Cache::files_of(&[&layer]);
@@ -334,4 +335,23 @@ async fn a_descriptor_without_a_diff_id_is_enough() {
     layer.descriptor = LayerDescriptor::new(*layer.digest());
     fill(&tier, &layer).await;
     assert!(is_cached(&tier, &layer).await);
+}
+
+#[tokio::test]
+async fn what_a_process_killed_behind_its_commit_has_left_goes_although_nothing_is_filled() {
+    let cache = Cache::new();
+    let (there, under_way) = (Layer::new(1, 1000), Layer::new(2, 1000));
+    let tier = cache.tier();
+    fill(&tier, &there).await;
+    let _writer = claim(&tier, &under_way).await;
+    fs::write(cache.lock_path(&there), "4711").unwrap();
+    fs::create_dir_all(cache.dir().join("staging")).unwrap();
+    fs::write(cache.dir().join("staging/4711"), "part of a layer").unwrap();
+
+    assert!(is_cached(&cache.tier(), &there).await);
+    let mut expected = Cache::files_of(&[&there]);
+    // The lock of who is alive stays.
+    expected.push(format!("lock/{}", under_way.digest().hex()));
+    expected.sort();
+    assert_eq!(cache.files(), expected);
 }
