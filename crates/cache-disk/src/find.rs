@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result};
+use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result};
 
 use crate::directory::{Handle, still_names};
 use crate::failure::{blocking, failure};
@@ -32,7 +32,7 @@ impl Store {
     /// Opens a committed layer; `None` when it is not there. Costs the same for any number of layers in the directory.
     ///
     /// # Errors
-    /// `Corrupt` when what is there is not the layer; `Invalid` when it is, but not the one that the image claims.
+    /// `Corrupt` when what is there is not the layer, or cannot be shown to be; `Invalid` when it is, but not the one that the image claims.
     pub(crate) async fn find(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Option<Arc<DiskReader>>> {
         match self.look(layer, None).await? {
             Look::Absent => Ok(None),
@@ -71,10 +71,15 @@ impl Store {
         let metadata = file
             .metadata()
             .map_err(|error| failure("examine the layer", error))?;
-        let index = match read_index(&dir, layer)? {
-            None if !may_hash => return Ok(Look::NeedsHashing),
-            None => rebuild_index(&dir, layer, &file, metadata.len())?,
-            Some(index) => index,
+        let index = match (read_index(&dir, layer)?, &layer.diff_id) {
+            (Some(index), _) => index,
+            (None, None) => {
+                return Err(Error::corrupt(
+                    "the layer has lost its index, and without a diff ID it cannot be verified",
+                ));
+            }
+            (None, Some(_)) if !may_hash => return Ok(Look::NeedsHashing),
+            (None, Some(diff_id)) => rebuild_index(&dir, &layer.digest, diff_id, &file, metadata.len())?,
         };
         if *index.digest() != layer.digest {
             return Err(Error::corrupt(
@@ -128,14 +133,20 @@ pub(crate) fn read_index(dir: &Handle, layer: &LayerDescriptor) -> Result<Option
     Ok(LayerIndex::decode(&bytes).ok())
 }
 
-/// Makes the index of a layer that lost it from the layer itself, and puts it next to the layer.
+/// Makes the index of a layer that lost it from the layer itself, and puts it next to the layer. Only the diff ID proves
+/// that these are the layer's bytes: an index made without one would vouch for whatever is there.
 ///
 /// # Errors
 /// `Corrupt` when the layer is not what its diff ID says.
-fn rebuild_index(dir: &Arc<Handle>, layer: &LayerDescriptor, file: &File, len: u64) -> Result<LayerIndex> {
-    let algorithm = layer.diff_id.map_or(Algorithm::Sha256, |claim| claim.algorithm());
-    let index = hash(file, len, algorithm, &mut |_| true)?.finish(layer.digest);
-    if layer.diff_id.is_some_and(|claim| claim != *index.diff_id()) {
+fn rebuild_index(
+    dir: &Arc<Handle>,
+    digest: &Digest,
+    diff_id: &Digest,
+    file: &File,
+    len: u64,
+) -> Result<LayerIndex> {
+    let index = hash(file, len, diff_id.algorithm(), &mut |_| true)?.finish(*digest);
+    if index.diff_id() != diff_id {
         return Err(Error::corrupt(
             "the layer has lost its index and does not match its diff ID",
         ));
@@ -145,7 +156,7 @@ fn rebuild_index(dir: &Arc<Handle>, layer: &LayerDescriptor, file: &File, len: u
 }
 
 /// Puts a rebuilt index next to its layer `file`. A failure costs no more than rebuilding it again.
-pub(crate) fn store_index(dir: &Arc<Handle>, index: &LayerIndex, file: &File) {
+fn store_index(dir: &Arc<Handle>, index: &LayerIndex, file: &File) {
     let (layer_name, index_name) = (file_name(index.digest(), LAYER), file_name(index.digest(), INDEX));
     let stored = NewFile::holding(dir, &index.encode()).and_then(|mut new| new.replace(&index_name));
     // The layer may have been removed meanwhile, and its companions with it.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Handle;
 use crate::failure::{blocking, failure};
-use crate::find::{hash, read_index, store_index};
+use crate::find::{hash, read_index};
 use crate::layout::{LAYER, file_name};
 use crate::quota::{Purpose, free_bytes, lock_quota};
 use crate::recovery::remove_leftovers;
@@ -54,8 +54,8 @@ pub enum Verification {
     Absent,
     /// The layer is what its index says.
     Intact(LayerIndex),
-    /// The layer had lost its index, so that there was nothing to verify it against. This is the index of what it is now,
-    /// which was put next to it.
+    /// The layer has lost its index, so that there was nothing to verify it against. It stays without one: opening it with
+    /// its diff ID proves what it is, and this index, of whatever bytes are there now, proves nothing.
     Unverifiable(LayerIndex),
 }
 
@@ -180,7 +180,7 @@ fn leftovers(dir: &Handle) -> Result<u64> {
 }
 
 fn verify(
-    dir: &Arc<Handle>,
+    dir: &Handle,
     layer: &LayerDescriptor,
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Verification> {
@@ -199,9 +199,6 @@ fn verify(
     match index {
         Some(index) if index == found => Ok(Verification::Intact(found)),
         Some(_) => Err(Error::corrupt("the layer is not what its index says")),
-        None => {
-            store_index(dir, &found, &file);
-            Ok(Verification::Unverifiable(found))
-        }
+        None => Ok(Verification::Unverifiable(found)),
     }
 }

@@ -300,7 +300,8 @@ mod tests {
         let store = tier(root.path()).store;
         let dir = store.directory.current().unwrap();
         let (oldest, new) = (Digest::sha256_of(&[0]), Digest::sha256_of(b"new"));
-        let reader = store.find(&LayerDescriptor::new(oldest)).await.unwrap();
+        let layer = LayerDescriptor::new(oldest).with_diff_id(Digest::sha256_of(&[0; 1000]));
+        let reader = store.find(&layer).await.unwrap();
         let work = || store.evict(&dir, Some(&new), 1, Purpose::Disk).unwrap().layers;
         assert_eq!(work(), 1);
         assert!(dir.contains(&file_name(&oldest, LAYER)));

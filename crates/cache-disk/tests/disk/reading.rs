@@ -174,20 +174,42 @@ async fn a_lost_or_damaged_index_is_rebuilt() {
     fill(&tier, &layer).await;
     let index = cache.path(&layer, "index");
     let original = fs::read(&index).unwrap();
-    for known in [true, false] {
-        for lost in [true, false] {
-            match lost {
-                true => fs::remove_file(&index).unwrap(),
-                false => damage(&index, |bytes| bytes[200] ^= 1),
-            }
-            let mut descriptor = layer.descriptor.clone();
-            descriptor.diff_id = descriptor.diff_id.filter(|_| known);
-            let reader = tier.open(&descriptor).await.unwrap().unwrap();
-            assert_eq!(read_all(&reader).await, layer.bytes);
-            assert_eq!(fs::read(&index).unwrap(), original);
-        }
+    for lost in [true, false] {
+        lose_index(&index, lost);
+        assert_eq!(read_all(&open(&tier, &layer).await.unwrap()).await, layer.bytes);
+        assert_eq!(fs::read(&index).unwrap(), original);
     }
     assert_eq!(cache.files(), Cache::files_of(&[&layer]));
+}
+
+/// Regression: an index made of whatever bytes were there vouched for them from then on.
+#[tokio::test]
+async fn without_index_and_diff_id_nothing_proves_what_a_layer_is() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let layer = Layer::new(1, 1000);
+    let unknown = LayerDescriptor::new(*layer.digest());
+    for lost in [true, false] {
+        fill(&tier, &layer).await;
+        assert!(tier.open(&unknown).await.unwrap().is_some());
+        let index = cache.path(&layer, "index");
+        lose_index(&index, lost);
+        let left = fs::read(&index).ok();
+        let error = tier.open(&unknown).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("without a diff ID"), "{error}");
+        assert_eq!(fs::read(&index).ok(), left);
+        // What the cache does with it, so that the layer is fetched again.
+        assert!(tier.remove(layer.digest()).await.unwrap());
+    }
+    assert_eq!(cache.files(), [""; 0]);
+}
+
+fn lose_index(index: &std::path::Path, lost: bool) {
+    match lost {
+        true => fs::remove_file(index).unwrap(),
+        false => damage(index, |bytes| bytes[200] ^= 1),
+    }
 }
 
 #[tokio::test]
