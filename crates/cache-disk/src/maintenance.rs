@@ -179,11 +179,7 @@ fn leftovers(dir: &Handle) -> Result<u64> {
     remove_leftovers(dir).map_err(|error| failure("remove leftovers", error))
 }
 
-fn verify(
-    dir: &Handle,
-    layer: &LayerDescriptor,
-    go_on: &mut dyn FnMut(u64) -> bool,
-) -> Result<Verification> {
+fn verify(dir: &Handle, layer: &LayerDescriptor, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Verification> {
     let Some(file) = dir.open_file(&file_name(&layer.digest, LAYER))? else {
         return Ok(Verification::Absent);
     };
