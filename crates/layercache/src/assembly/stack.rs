@@ -104,15 +104,12 @@ impl Stack {
         self.cache.get(layer).await
     }
 
-    /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there.
+    /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there. The layer is opened
+    /// in either case, since only that checks what `layer` claims of it.
     ///
     /// # Errors
     /// Those of [`open`](Self::open), and [`Corrupt`](cache_core::ErrorKind::Corrupt) when the layer is not a tar.
     pub async fn layer_tree(&self, layer: &LayerDescriptor) -> Result<Arc<LayerTree>> {
-        let limits = TreeLimits::default();
-        if let Some(tree) = image_tree::load(&*self.trees, &layer.digest, &limits).await {
-            return Ok(tree);
-        }
         let reader = self.open(layer).await?;
         // A reader that does not know its length is not at rest yet: it inflates, or follows a fill.
         let access = if reader.len().is_some() {
@@ -120,7 +117,7 @@ impl Stack {
         } else {
             Access::Stream
         };
-        load_or_build(&*self.trees, layer, reader, access, &limits).await
+        load_or_build(&*self.trees, layer, reader, access, &TreeLimits::default()).await
     }
 
     /// The file tree of an image with these layers, the base first.

@@ -188,3 +188,28 @@ fn an_image_with_nothing_readable_about_it() {
     assert_says(&line, &["oci:/nowhere/at/all", "No such file"]);
     assert_eq!(sandbox.cached_files().len(), 0);
 }
+
+/// Regression: the file tree next to the layer was taken without a look at what the image says of the layer.
+#[test]
+fn an_image_that_lies_about_a_layer_in_the_cache_is_refused_and_the_layer_stays() {
+    let sandbox = Sandbox::new();
+    let location = good().write_layout(&sandbox.path("good"));
+    sandbox.succeed(["ls", &location]);
+    let cached = sandbox.cached_files();
+    assert_eq!(cached.len(), 3);
+
+    let mut lying = good();
+    lying.diff_ids[0] = Digest::sha256_of(b"another layer").to_string();
+    let claimed = lying.diff_ids[0].clone();
+    let lying = lying.write_layout(&sandbox.path("lying"));
+    for command in [
+        vec!["ls", &lying],
+        vec!["cat", &lying, "/etc/hello"],
+        vec!["pull", &lying],
+    ] {
+        assert_says(&sandbox.fail(command), &["diff ID", &claimed]);
+    }
+    assert_eq!(sandbox.cached_files(), cached);
+    let printed = sandbox.succeed(["cat", &location, "/etc/hello"]);
+    assert_eq!((printed.text(), printed.inflates()), ("hello", 0));
+}
