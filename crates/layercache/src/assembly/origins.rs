@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cache_core::ErrorKind;
 use registry::{
     CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
     Platform, RegistryConfig, RegistryOrigin,
@@ -83,18 +84,35 @@ fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) 
     part
 }
 
+/// How likely it is that the image is there after all.
+fn hope(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Unavailable => 3,
+        ErrorKind::Corrupt => 2,
+        ErrorKind::NotFound => 0,
+        // `Permanent` and `Invalid`: somebody else may get it, or another request.
+        _ => 1,
+    }
+}
+
 impl Stack {
     /// Finds an image and its layers.
     ///
     /// # Errors
-    /// Those of [`ImageSource::resolve`]; with several registries in the stack, those of the last.
+    /// Those of [`ImageSource::resolve`]. With several registries in the stack, the one that leaves most hope: an image is
+    /// not found only when each of them says so.
     pub async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> cache_core::Result<Image> {
         let kind = location.origin();
-        let mut failed = None;
+        let mut failed: Option<cache_core::Error> = None;
         for origin in self.origins().filter(|origin| origin.kind == kind) {
             match origin.images.resolve(location, platform).await {
                 Ok(image) => return Ok(image),
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    failed = match failed {
+                        Some(other) if hope(other.kind()) >= hope(error.kind()) => Some(other),
+                        _ => Some(error),
+                    }
+                }
             }
         }
         Err(failed.unwrap_or_else(|| {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use layercache::core::{Digest, LayerReaderExt, MemoryTier};
+use layercache::core::{Digest, ErrorKind, LayerReaderExt, MemoryTier};
 use layercache::registry::Platform;
 use layercache::{Config, ConfigError, Kinds, Part, Stack};
 
 use crate::image::{Image, noise};
-use crate::registry::Registry;
+use crate::registry::{Registry, with};
 use crate::sandbox::Sandbox;
 
 const LAYER_LEN: usize = 3_000_000;
@@ -221,4 +221,28 @@ fn a_layer_that_nobody_has_is_not_found() {
             .unwrap_err();
         assert!(error.to_string().contains("`registry`"), "{error}");
     });
+}
+
+/// Regression: with several registries the last one had the last word, and an outage of the first became an absence.
+#[test]
+fn an_image_is_absent_only_when_every_registry_says_so() {
+    let two =
+        "[[tier]]\nkind = \"registry\"\nname = \"first\"\n[[tier]]\nkind = \"registry\"\nname = \"second\"\n";
+    let attempts = layercache::registry::RegistryConfig::default().max_retries as usize + 1;
+    for (status, times, kind) in [
+        (503, attempts, ErrorKind::Unavailable),
+        (403, 1, ErrorKind::Permanent),
+        (404, 1, ErrorKind::NotFound),
+    ] {
+        let registry = Registry::start(move |asked| match asked.before < times {
+            true => with(status, &[("retry-after", "0")], ""),
+            false => with(404, &[], ""),
+        });
+        let location = registry.image().parse().unwrap();
+        run(async {
+            let stack = assemble(two).unwrap();
+            let error = stack.resolve(&location, &Platform::host()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+        });
+    }
 }
