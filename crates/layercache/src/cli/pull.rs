@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layercache::core::LayerDescriptor;
@@ -49,13 +49,31 @@ async fn pull(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
             }
         }
     };
-    // A length that is not known is one of a layer that is still on its way, or that no tier could keep.
     let len = match reader.len() {
         Some(len) => len,
-        None => drain(reader.stream(0), |written| bar.set_position(written)).await?,
+        // It is still on its way, or is not being kept: which of both shows once it has been read.
+        None => {
+            let len = drain(reader.stream(0), |written| bar.set_position(written)).await?;
+            if context.stack.open(layer).await?.len().is_none() {
+                bail!(
+                    "layer {} was read and is right, but no tier keeps it: {}",
+                    layer.digest,
+                    why_not_kept(context)
+                );
+            }
+            len
+        }
     };
     bar.finish_and_clear();
     Ok(len)
+}
+
+fn why_not_kept(context: &Context) -> &'static str {
+    if context.stack.disks().is_empty() {
+        "the configuration has no tier of the kind `disk`"
+    } else {
+        "the disk is full, or the layer is larger than `max_bytes`"
+    }
 }
 
 async fn drain(mut bytes: layercache::core::ByteStream, progress: impl Fn(u64)) -> Result<u64> {

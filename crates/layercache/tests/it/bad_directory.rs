@@ -137,7 +137,13 @@ fn a_disk_that_is_full_makes_reads_dear_and_not_wrong() {
         &["pull", "--config", config, &image],
         "",
     );
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // Who asks for a layer to be kept has to know that it is not.
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let line = outcome.stderr.lines().last().unwrap();
+    assert_says(
+        line,
+        &["was read and is right", "no tier keeps it: the disk is full"],
+    );
     assert_eq!(outcome.left, Vec::<String>::new());
 
     // A disk that somebody else has filled to the last byte, and one without room for as much as a name.

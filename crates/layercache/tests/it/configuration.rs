@@ -168,5 +168,10 @@ fn an_image_is_read_without_any_disk() {
     assert!(printed.stdout == [&b"hello"[..], &noise(100_000)].concat());
     // Once for the tree, and once for each file.
     assert_eq!(printed.inflates(), 3);
+    let line = sandbox.fail(["--config", config, "pull", &registry.image()]);
+    assert!(
+        line.contains("no tier keeps it: the configuration has no tier of the kind `disk`"),
+        "{line}"
+    );
     assert!(!sandbox.cache_dir().exists());
 }
