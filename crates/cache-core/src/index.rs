@@ -176,7 +176,7 @@ fn decode_digest(bytes: &[u8]) -> Option<Digest> {
 /// assert_eq!(index.diff_id(), &Digest::sha256_of(b"the tar, in pieces"));
 /// assert!(index.verify_chunk(0, b"the tar, in pieces"));
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexBuilder {
     diff_id: DigestHasher,
     chunk: Box<blake3::Hasher>,
@@ -227,6 +227,11 @@ impl IndexBuilder {
         self.chunks.push(*self.chunk.finalize().as_bytes());
         self.chunk.reset();
         self.chunk_len = 0;
+    }
+
+    /// The digest of what it has seen so far.
+    pub(crate) fn prefix_digest(&self) -> Digest {
+        self.diff_id.clone().finish()
     }
 
     /// The index of what it has seen, for the layer with the key `digest`.

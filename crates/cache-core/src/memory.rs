@@ -14,7 +14,11 @@ use crate::{
     LayerStat, LayerWriter, Result, Tier,
 };
 
-/// A tier that keeps layers in memory, up to a number of bytes, and evicts those that were opened the longest ago.
+/// Most layers a tier keeps.
+const MAX_LAYERS: usize = 16 * 1024;
+
+/// A tier that keeps layers in memory, up to a number of bytes, and evicts those that were opened the longest ago;
+/// of layers of any size it keeps 16,384 at most.
 ///
 /// It claims every capability. A layer that is being written counts as well; one that does not fit even when everything
 /// else is evicted is [`Unavailable`](crate::ErrorKind::Unavailable) to write. Evicted layers stay readable through
@@ -76,14 +80,25 @@ impl Store {
             return false;
         }
         while self.used + len > self.capacity {
-            let oldest = self.layers.iter().min_by_key(|(_, stored)| stored.opened);
-            let Some(oldest) = oldest.map(|(digest, _)| *digest) else {
+            if !self.evict_oldest() {
                 return false;
-            };
-            self.remove(&oldest);
+            }
         }
         self.used += len;
         true
+    }
+
+    /// Keeps the number of layers bounded, which their bytes do not where there are very small ones.
+    fn trim(&mut self) {
+        while self.layers.len() > MAX_LAYERS && self.evict_oldest() {}
+    }
+
+    fn evict_oldest(&mut self) -> bool {
+        let oldest = self.layers.iter().min_by_key(|(_, stored)| stored.opened);
+        let Some(oldest) = oldest.map(|(digest, _)| *digest) else {
+            return false;
+        };
+        self.remove(&oldest)
     }
 
     fn remove(&mut self, digest: &Digest) -> bool {
@@ -178,7 +193,8 @@ impl LayerWriter for MemoryWriter {
             );
         }
         self.reserved += len;
-        self.reader.append(bytes);
+        // A copy: a few bytes may be all that is left in use of a large buffer.
+        self.reader.append(Bytes::copy_from_slice(&bytes));
         Ok(())
     }
 
@@ -204,6 +220,7 @@ impl LayerWriter for MemoryWriter {
             .complete = true;
         store.remove(&self.digest);
         store.layers.insert(self.digest, stored);
+        store.trim();
         drop(store);
         Ok(reader)
     }

@@ -20,8 +20,9 @@ pub struct Capabilities {
     /// A read costs about what it reads. Without it a read at an offset costs everything in front of the offset,
     /// as with an origin, which has to inflate it.
     pub random_access: bool,
-    /// Every byte was verified before it is handed out. Without it a stream must be checked against the diff ID by
-    /// whoever consumes it, as [`LayerCache`](crate::LayerCache) does.
+    /// Every byte of a stream was verified before it is handed out. Without it a stream must be checked against the diff
+    /// ID by whoever consumes it, as [`LayerCache`](crate::LayerCache) does. (What a
+    /// [read](LayerReader::read_at) returns is verified in any case.)
     pub verified: bool,
     /// What a [`LayerWriter`](crate::LayerWriter) has written can be read before it is committed.
     pub read_while_write: bool,
@@ -94,6 +95,8 @@ pub trait LayerSource: Debug + Send + Sync + 'static {
 ///
 /// # Contract
 /// - Any number of reads may run at once.
+/// - What a read returns was verified, or comes from a store that holds verified layers only; a source that cannot verify a
+///   part without the rest, as an origin, reads all of the layer for each read.
 /// - Dropping a future or a stream cancels the work behind it.
 #[async_trait]
 pub trait LayerReader: Debug + Send + Sync + 'static {
@@ -137,6 +140,9 @@ pub trait LayerSourceExt: LayerSource {
 
 impl<S: LayerSource + ?Sized> LayerSourceExt for S {}
 
+/// Ranges up to this many bytes are read at once.
+const MAX_READ_LEN: usize = 256 * 1024;
+
 /// Sugar for every [`LayerReader`].
 #[async_trait]
 pub trait LayerReaderExt: LayerReader {
@@ -157,6 +163,16 @@ pub trait LayerReaderExt: LayerReader {
     /// the stream goes on to there behind the last byte, so that an error is not missed.
     fn stream_range(self: Arc<Self>, offset: u64, len: u64) -> ByteStream {
         let proven = self.len().is_some();
+        if len == 0 {
+            return stream::empty().boxed();
+        }
+        if let (true, Ok(len @ ..=MAX_READ_LEN)) = (proven, usize::try_from(len)) {
+            // One read of just these bytes.
+            let read = async move { self.read_bytes(offset, len).await };
+            return stream::once(read)
+                .try_filter(|piece| std::future::ready(!piece.is_empty()))
+                .boxed();
+        }
         let state = (self.stream(offset), len);
         stream::try_unfold(state, move |(mut bytes, left)| async move {
             if left > 0 {

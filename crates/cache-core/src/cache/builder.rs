@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 
-use super::flight::Flights;
+use super::boarding::Flights;
 use super::search::Entry;
 use super::source_set::MAX_SOURCES;
 use super::write_back::WriteBack;

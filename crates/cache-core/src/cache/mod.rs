@@ -1,6 +1,8 @@
 //! [`LayerCache`]: an ordered list of sources as one source.
 
+mod boarding;
 mod builder;
+mod early;
 mod fill;
 mod flight;
 mod outcomes;
@@ -8,6 +10,7 @@ mod pilot;
 mod reader;
 mod search;
 mod source_set;
+mod streaming;
 mod write_back;
 
 #[cfg(test)]
@@ -19,7 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use self::flight::{Flights, Opened};
+use self::boarding::Flights;
+use self::flight::Opened;
 use self::reader::CacheReader;
 use self::search::Entry;
 use self::source_set::SourceSet;
@@ -77,7 +81,8 @@ impl LayerCache {
         self.0.flights.progress(layer)
     }
 
-    /// Waits until every fill and every write-back that has begun has ended, well or not.
+    /// Waits until no fill and no write-back is under way: all that have begun have ended, well or not. While others keep
+    /// opening cold layers, that may be never.
     pub async fn flush(&self) {
         self.0.flights.idle().await;
         self.0.write_back.idle().await;
@@ -86,20 +91,33 @@ impl LayerCache {
     /// Refuses further layers, and waits for what is under way like [`flush`](Self::flush). Readers that are open go on,
     /// but do not move on to another source any more.
     pub async fn close(&self) {
-        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.closed.store(true, Ordering::SeqCst);
+        // Whoever saw the cache open has its flight on the table once the table's lock was free.
+        self.0.flights.settle();
         self.flush().await;
     }
 }
 
 impl Inner {
-    /// Opens `layer` at the sources that are not in `skip`.
-    async fn open(self: &Arc<Self>, layer: &LayerDescriptor, skip: SourceSet) -> Result<Option<Opened>> {
-        if self.closed.load(Ordering::Relaxed) {
+    /// Opens `layer` at the sources that are not in `skip`; `apart` from flights for other repositories, whose failure
+    /// says nothing about this one.
+    async fn open(
+        self: &Arc<Self>,
+        layer: &LayerDescriptor,
+        skip: SourceSet,
+        apart: bool,
+    ) -> Result<Option<Opened>> {
+        self.check_open(layer)?;
+        boarding::open(self, layer, skip, apart).await
+    }
+
+    fn check_open(&self, layer: &LayerDescriptor) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(Error::permanent("the cache is closed")
                 .at(&self.name, "open")
                 .of_layer(&layer.digest));
         }
-        flight::open(self, layer, skip).await
+        Ok(())
     }
 }
 
@@ -118,7 +136,7 @@ impl LayerSource for LayerCache {
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
-        let opened = self.0.open(layer, SourceSet::default()).await?;
+        let opened = self.0.open(layer, SourceSet::default(), false).await?;
         Ok(opened.map(|opened| {
             Arc::new(CacheReader::new(Arc::clone(&self.0), layer.clone(), opened)) as Arc<dyn LayerReader>
         }))

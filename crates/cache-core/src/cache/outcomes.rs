@@ -11,6 +11,11 @@ impl Outcomes {
         self.0.push(error);
     }
 
+    /// The error of the source that failed last.
+    pub(super) fn last(&self) -> Option<&Error> {
+        self.0.last()
+    }
+
     /// Another source has the layer: what failed on the way would otherwise stay unknown.
     pub(super) fn passed_over(&mut self) {
         for error in self.0.drain(..) {

@@ -1,26 +1,23 @@
 //! A layer opened through a cache: it moves on to another source when the one it reads from fails.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
-use super::flight::{Opened, Readable};
+use super::flight::{Flight, Opened, Readable};
 use super::search::Hit;
 use super::source_set::SourceSet;
-use crate::verify::{skip, verify};
-use crate::{ByteStream, Error, ErrorKind, LayerDescriptor, LayerReader, LayerReaderExt, Result};
-
-/// Bytes a stream reads at once.
-const PIECE_LEN: usize = 256 * 1024;
+use super::streaming::Streaming;
+use crate::{ByteStream, Error, ErrorKind, LayerDescriptor, LayerReader, Result};
 
 #[derive(Debug)]
 pub(super) struct CacheReader {
-    cache: Arc<Inner>,
-    layer: LayerDescriptor,
+    pub(super) cache: Arc<Inner>,
+    pub(super) layer: LayerDescriptor,
+    /// A std mutex: held to copy or replace the state, never across an await.
     state: Mutex<State>,
     /// Whether bytes were handed out before they were verified.
     read_early: AtomicBool,
@@ -29,133 +26,153 @@ pub(super) struct CacheReader {
 }
 
 #[derive(Clone, Debug)]
-struct State {
-    opened: Opened,
+pub(super) struct State {
+    pub(super) opened: Opened,
     /// How often the reader has moved on: tells a failure of the present source from one of a past source.
-    moves: u32,
-    /// Sources that failed this reader, and are not asked again.
+    moves: u64,
+    /// Sources that failed this reader and are not asked again.
     skip: SourceSet,
-    /// Tiers that were rid of wrong bytes on behalf of this reader; a second time they are skipped.
-    repaired: SourceSet,
+    /// Sources that failed this reader once, and were opened afresh: what failed may be a copy that is gone.
+    failed: SourceSet,
+    /// Tiers that were rid of wrong bytes on behalf of this reader, after they had failed it twice.
+    emptied: SourceSet,
+    /// Whether the reader flies apart from other repositories' readers.
+    apart: bool,
 }
 
 impl CacheReader {
     pub(super) fn new(cache: Arc<Inner>, layer: LayerDescriptor, opened: Opened) -> Self {
-        let (skip, repaired) = (SourceSet::default(), SourceSet::default());
+        let state = State {
+            opened,
+            moves: 0,
+            skip: SourceSet::default(),
+            failed: SourceSet::default(),
+            emptied: SourceSet::default(),
+            apart: false,
+        };
         Self {
             cache,
             layer,
-            state: Mutex::new(State {
-                opened,
-                moves: 0,
-                skip,
-                repaired,
-            }),
+            state: Mutex::new(state),
             read_early: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
     }
 
-    fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The reader to use for `len` bytes at `offset`, and whether what it reads is not verified yet.
-    async fn current(&self, opened: &Opened, offset: u64, len: usize) -> Result<(Hit, bool), Failure> {
-        let flight = match opened {
-            Opened::Hit(hit) => return Ok((hit.clone(), false)),
-            Opened::Flight(flight) => flight,
-        };
-        if let (true, Some(error)) = (self.read_early.load(Ordering::Relaxed), flight.tainted()) {
-            return Err(Failure::Final(error));
-        }
-        match flight.reader_at(offset, len).await.map_err(Failure::Final)? {
-            Readable::Landed(hit) => Ok((hit, false)),
-            Readable::Early(reader) => {
-                self.read_early.store(true, Ordering::Relaxed);
-                // An early reader's failure is the flight's business: it has no source to move on from.
-                Ok((
-                    Hit {
-                        source: usize::MAX,
-                        reader,
-                    },
-                    true,
-                ))
-            }
-        }
+    pub(super) fn state(&self) -> State {
+        self.lock().clone()
     }
 
-    /// Moves on from `failed`, or returns the error when there is nowhere to go.
-    async fn move_on(&self, state: State, source: usize, error: Error) -> Result<()> {
-        let State {
-            moves,
-            mut skip,
-            mut repaired,
-            ..
-        } = state;
-        let error = self.cache.blame(source, &self.layer, error);
-        tracing::warn!(%error, "read failed, moving on");
-        let repairable = error.kind() == ErrorKind::Corrupt && !repaired.contains(source);
-        if repairable && self.cache.remove_corrupt(source, &self.layer).await {
-            repaired.insert(source);
-        } else {
-            skip.insert(source);
-        }
-        if self.state().moves != moves {
-            // Another read of this handle has moved on already.
-            return Ok(());
-        }
-        let Some(opened) = self.cache.open(&self.layer, skip).await? else {
-            return Err(error);
-        };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.moves == moves {
-            *state = State {
-                opened,
-                moves: moves + 1,
-                skip,
-                repaired,
+    /// Replaces the state it was derived from, unless another read has done so.
+    fn replace(&self, state: State) {
+        let mut current = self.lock();
+        if current.moves == state.moves {
+            *current = State {
+                moves: state.moves + 1,
+                ..state
             };
         }
+    }
+
+    /// Moves on from a source that failed, or returns the error when there is nowhere to go. Each source is opened afresh
+    /// once, rid of wrong bytes once, and then skipped, so a reader moves a bounded number of times.
+    pub(super) async fn move_on(&self, mut state: State, source: usize, error: Error) -> Result<()> {
+        let overtaken = || self.lock().moves != state.moves;
+        if overtaken() {
+            return Ok(());
+        }
+        let error = self.cache.blame(source, &self.layer, error);
+        tracing::warn!(%error, "read failed, moving on");
+        if !state.failed.contains(source) {
+            state.failed.insert(source);
+        } else if error.kind() == ErrorKind::Corrupt
+            && !state.emptied.contains(source)
+            && self.cache.remove_corrupt(source, &self.layer).await
+        {
+            state.emptied.insert(source);
+        } else {
+            state.skip.insert(source);
+        }
+        self.reopen(state, error).await
+    }
+
+    async fn reopen(&self, mut state: State, error: Error) -> Result<()> {
+        let opened = self.cache.open(&self.layer, state.skip, state.apart).await?;
+        state.opened = opened.ok_or(error)?;
+        self.replace(state);
         Ok(())
     }
-}
 
-enum Failure {
-    /// Of the source the reader reads from: another may do.
-    Source(usize, Error),
-    /// No other source will do.
-    Final(Error),
-}
-
-impl CacheReader {
-    async fn read_once(&self, opened: &Opened, offset: u64, buf: &mut [u8]) -> Result<usize, Failure> {
-        let (hit, early) = self.current(opened, offset, buf.len()).await?;
-        match hit.reader.read_at(offset, buf).await {
-            Ok(read) => Ok(read),
-            Err(error) if early => Err(Failure::Final(error)),
-            Err(error) if error.kind() == ErrorKind::Invalid => Err(Failure::Final(error)),
-            Err(error) => Err(Failure::Source(hit.source, error)),
+    /// Reads at the present source; `None` when that has failed or ended, and the state was moved on.
+    pub(super) async fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<Option<usize>> {
+        let state = self.state();
+        let read = match &state.opened {
+            Opened::Hit(Hit { source, reader }) => match reader.read_at(offset, buf).await {
+                Ok(read) => Some(read),
+                Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
+                Err(error) => {
+                    let source = *source;
+                    self.move_on(state, source, error).await?;
+                    None
+                }
+            },
+            Opened::Flight(flight) => {
+                let flight = Arc::clone(flight);
+                self.read_flight(state, &flight, offset, buf).await?
+            }
+        };
+        if let Some(read) = read {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         }
+        Ok(read)
     }
 
-    /// A stream of one source that reads all in order at once, where that is better than reading piece by piece.
-    fn sequential(&self, offset: u64) -> Option<ByteStream> {
-        let Opened::Hit(hit) = self.state().opened else {
-            return None;
+    /// Reads from a fill under way. `None` when it has ended and the state was moved on.
+    async fn read_flight(
+        &self,
+        mut state: State,
+        flight: &Arc<Flight>,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<Option<usize>> {
+        let landed = match flight.reader_at(offset, buf.len()).await {
+            Readable::Landed(landed) => landed,
+            Readable::Early(partial) => {
+                if partial
+                    .read_at(offset, buf)
+                    .await
+                    .is_ok_and(|read| read == buf.len())
+                {
+                    self.read_early.store(true, Ordering::Relaxed);
+                    return Ok(Some(buf.len()));
+                }
+                // The tier's trouble, which the fill will notice or survive: its end decides.
+                flight.landed().await
+            }
         };
-        let source = &self.cache.sources[hit.source].source;
-        let capabilities = source.capabilities();
-        if capabilities.random_access && capabilities.verified {
-            return None;
+        if let (true, Some(error)) = (self.read_early.load(Ordering::Relaxed), flight.refuted()) {
+            return Err(error.clone());
         }
-        // Every read at an offset would start from the beginning. What it has handed out is only proven right at the end,
-        // so an error is final: going on elsewhere would hide it.
-        Some(skip(
-            verify(hit.reader.stream(0), source.name(), &self.layer),
-            offset,
-        ))
+        let gone = || Error::unavailable("the layer is gone").of_layer(&self.layer.digest);
+        match landed {
+            Ok(Some(hit)) => {
+                state.opened = Opened::Hit(hit);
+                self.replace(state);
+            }
+            failed if !state.apart && !flight.is_of(self.layer.repository.as_ref()) => {
+                state.apart = true;
+                self.reopen(state, failed.err().unwrap_or_else(gone)).await?;
+            }
+            Ok(None) => return Err(gone()),
+            Err(error) => return Err(error),
+        }
+        Ok(None)
     }
 }
 
@@ -169,31 +186,15 @@ impl LayerReader for CacheReader {
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        // Each move excludes a source or uses up its one repair, so this ends.
         loop {
-            let state = self.state();
-            match self.read_once(&state.opened, offset, buf).await {
-                Ok(read) => {
-                    self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-                    return Ok(read);
-                }
-                Err(Failure::Final(error)) => return Err(error.of_layer(&self.layer.digest)),
-                Err(Failure::Source(source, error)) => self.move_on(state, source, error).await?,
+            if let Some(read) = self.try_read_at(offset, buf).await? {
+                return Ok(read);
             }
         }
     }
 
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
-        if let Some(sequential) = self.sequential(offset) {
-            return sequential;
-        }
-        let pieces = stream::try_unfold((self, offset), |(reader, offset)| async move {
-            let piece: Bytes = reader.read_bytes(offset, PIECE_LEN).await?;
-            let next = offset.saturating_add(piece.len() as u64);
-            Ok::<_, Error>((!piece.is_empty()).then_some((piece, (reader, next))))
-        });
-        pieces.boxed()
+        stream::try_unfold(Streaming::new(self, offset), Streaming::next).boxed()
     }
 }
 

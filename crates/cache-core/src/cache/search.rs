@@ -49,8 +49,8 @@ pub(super) struct Found {
 pub(super) struct Search<'a> {
     pub(super) cache: &'a Inner,
     pub(super) layer: &'a LayerDescriptor,
-    /// Not asked at all.
-    pub(super) skip: SourceSet,
+    /// Not asked at all; sources that fail are added, so that each costs its time-out once.
+    pub(super) skip: &'a mut SourceSet,
     /// Not filled.
     pub(super) no_claim: SourceSet,
     /// What the first source has just said, if that is known.
@@ -76,7 +76,7 @@ impl Search<'_> {
             match opened {
                 Ok(Some(reader)) => {
                     let hit = Hit { source, reader };
-                    return Ok(Some(self.settle(hit, claim, missed).await));
+                    return self.settle(hit, claim, missed).await.map(Some);
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
@@ -85,6 +85,7 @@ impl Search<'_> {
                     outcomes.failed(error);
                     // A tier rid of its wrong bytes can be filled afresh; one that is down is left alone.
                     if !(corrupt && self.cache.remove_corrupt(source, self.layer).await) {
+                        self.skip.insert(source);
                         continue;
                     }
                 }
@@ -97,7 +98,7 @@ impl Search<'_> {
                 missed.push(source);
                 continue;
             }
-            match self.create(tier).await {
+            match self.create(tier).await? {
                 Some(Claim::Write(writer)) => claim = Some((source, writer)),
                 Some(Claim::Exists(reader)) => {
                     return Ok(Some(Found {
@@ -118,10 +119,10 @@ impl Search<'_> {
         hit: Hit,
         claim: Option<(usize, Box<dyn LayerWriter>)>,
         mut missed: Vec<usize>,
-    ) -> Found {
-        let near = self.cache.sources[hit.source].source.capabilities();
-        if claim.is_some() || (near.random_access && near.verified) {
-            return Found { hit, claim, missed };
+    ) -> Result<Found> {
+        let capabilities = self.cache.sources[hit.source].source.capabilities();
+        if claim.is_some() || (capabilities.random_access && capabilities.verified) {
+            return Ok(Found { hit, claim, missed });
         }
         // An origin, and no tier that can be read while it is written: fill the first that takes the layer.
         for position in 0..missed.len() {
@@ -129,40 +130,41 @@ impl Search<'_> {
             let Some(tier) = &self.cache.sources[source].tier else {
                 continue;
             };
-            match self.create(tier).await {
+            match self.create(tier).await? {
                 Some(Claim::Write(writer)) => {
                     missed.remove(position);
-                    return Found {
+                    return Ok(Found {
                         hit,
                         claim: Some((source, writer)),
                         missed,
-                    };
+                    });
                 }
                 Some(Claim::Exists(reader)) => {
                     missed.truncate(position);
-                    return Found {
+                    return Ok(Found {
                         hit: Hit { source, reader },
                         claim: None,
                         missed,
-                    };
+                    });
                 }
                 None => {}
             }
         }
-        Found {
+        Ok(Found {
             hit,
             claim: None,
             missed: Vec::new(),
-        }
+        })
     }
 
     /// Claims a tier; one that cannot take the layer is not an obstacle to reading it.
-    async fn create(&self, tier: &Arc<dyn Tier>) -> Option<Claim> {
+    async fn create(&self, tier: &Arc<dyn Tier>) -> Result<Option<Claim>> {
         match tier.create(self.layer).await {
-            Ok(claim) => Some(claim),
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "tier not filled");
-                None
+                Ok(None)
             }
         }
     }

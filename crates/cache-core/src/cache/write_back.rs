@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::LayerCache;
-use super::fill::{FillError, fill};
+use super::early::EarlyBytes;
+use super::fill::{Fill, FillError};
 use super::search::Hit;
 use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier};
 
@@ -112,10 +113,14 @@ async fn write(
     let Claim::Write(writer) = tier.create(layer).await.map_err(place)? else {
         return Ok(());
     };
-    match fill(layer, Arc::clone(reader), writer, max_len, |_| {}).await {
+    let mut early = EarlyBytes::default();
+    match Fill::new(layer, reader, max_len, &mut early)
+        .into(writer, |_| {})
+        .await
+    {
         Ok(_) => Ok(()),
         // A source that fails now is not asked again: the layer it had is gone.
-        Err(FillError::Source(error) | FillError::Claim(error)) => {
+        Err(FillError::Source(error) | FillError::DiffId(error)) => {
             Err(Error::permanent("the layer could not be read").caused_by(error))
         }
         Err(FillError::Tier(error)) => Err(error),

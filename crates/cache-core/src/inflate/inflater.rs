@@ -1,6 +1,7 @@
 //! Makes layers of blobs, within limits that all origins of a process share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -17,6 +18,12 @@ pub struct InflateLimits {
     /// How many blobs are inflated at once; each takes 2 MiB of buffers and what its format asks for as a window, 32 KiB
     /// for gzip, and for zstd typically 2 to 8 MiB and at most 128 MiB. Default: 4.
     pub max_concurrent: usize,
+    /// How long a stream may be left unread before it ends with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) and gives up its place: readers that do not read must not keep others
+    /// out for ever. Default: one minute.
+    pub max_idle: Duration,
+    /// How long a stream may wait for a place before it ends with `Unavailable`. Default: one hour.
+    pub max_queued: Duration,
 }
 
 impl Default for InflateLimits {
@@ -24,6 +31,8 @@ impl Default for InflateLimits {
         Self {
             max_layer_bytes: 64 << 30,
             max_concurrent: 4,
+            max_idle: Duration::from_secs(60),
+            max_queued: Duration::from_secs(3600),
         }
     }
 }
@@ -40,6 +49,20 @@ impl InflateLimits {
     #[must_use]
     pub fn with_max_concurrent(mut self, max_concurrent: usize) -> Self {
         self.max_concurrent = max_concurrent;
+        self
+    }
+
+    /// The same with another bound on leaving a stream unread.
+    #[must_use]
+    pub fn with_max_idle(mut self, max_idle: Duration) -> Self {
+        self.max_idle = max_idle;
+        self
+    }
+
+    /// The same with another bound on waiting for a place.
+    #[must_use]
+    pub fn with_max_queued(mut self, max_queued: Duration) -> Self {
+        self.max_queued = max_queued;
         self
     }
 }
@@ -82,8 +105,8 @@ impl Inflater {
     /// Every stream and every read fetches and inflates the whole blob: gzip with any number of members, zstd with any
     /// number of frames, or a plain tar, as its first bytes tell. Both check the digest and the size of the blob; a
     /// read checks the diff ID as well, where it is known, before it returns a byte. A stream leaves the diff ID to its
-    /// consumer, since a fill hashes the layer anyway. A stream that is not polled keeps its place among
-    /// [`max_concurrent`](InflateLimits::max_concurrent) until it is dropped.
+    /// consumer, since a fill hashes the layer anyway. A stream that is not polled gives its place
+    /// up after [`max_idle`](InflateLimits::max_idle).
     ///
     /// Errors are [`Corrupt`](crate::ErrorKind::Corrupt) when the blob is not what the descriptor says or does not
     /// inflate, [`Permanent`](crate::ErrorKind::Permanent) beyond

@@ -12,8 +12,10 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::decoder::Decoder;
@@ -45,18 +47,24 @@ struct Running {
 
 impl Running {
     async fn start(shared: Arc<Shared>, layer: LayerDescriptor, blob: Arc<dyn BlobReader>) -> Result<Self> {
-        let permit = Arc::clone(&shared.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::unavailable("the inflater is closed"))?;
+        let queued = timeout(
+            shared.limits.max_queued,
+            Arc::clone(&shared.permits).acquire_owned(),
+        )
+        .await;
+        let permit = queued
+            .ok()
+            .and_then(std::result::Result::ok)
+            .ok_or_else(|| Error::unavailable("too many layers are being inflated: none ended in time"))?;
         tracing::info!(digest = %layer.digest, "decompressing layer (first access)");
         let (compressed, input) = mpsc::channel(QUEUE_LEN);
         let (inflated, pieces) = mpsc::channel(QUEUE_LEN);
         let receiving = tokio::spawn(receive(blob.stream(), layer.clone(), compressed));
+        let runtime = Handle::current();
         let inflating = tokio::task::spawn_blocking(move || {
             // The permit stands for the decoder's memory, so it lives as long as the thread.
             let _permit = permit;
-            run(&shared, &layer, Input::new(input), &inflated)
+            run(&shared, &layer, Input::new(input), &inflated, &runtime)
         });
         Ok(Self {
             pieces,
@@ -79,7 +87,13 @@ impl Running {
 }
 
 /// Inflates all of `input` into `pieces`; ends early, without an error, when nobody wants them.
-fn run(shared: &Shared, layer: &LayerDescriptor, input: Input, pieces: &mpsc::Sender<Bytes>) -> Result<()> {
+fn run(
+    shared: &Shared,
+    layer: &LayerDescriptor,
+    input: Input,
+    pieces: &mpsc::Sender<Bytes>,
+    runtime: &Handle,
+) -> Result<()> {
     let (mut decoder, format) = Decoder::new(input)?;
     let mut inflate = shared.stats.begin(&layer.digest);
     loop {
@@ -108,8 +122,14 @@ fn run(shared: &Shared, layer: &LayerDescriptor, input: Input, pieces: &mpsc::Se
             )));
         }
         piece.truncate(filled);
-        if pieces.blocking_send(piece.freeze()).is_err() {
-            return Ok(());
+        match runtime.block_on(timeout(shared.limits.max_idle, pieces.send(piece.freeze()))) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => {
+                return Err(Error::unavailable(
+                    "the layer's stream was left unread for too long",
+                ));
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -267,6 +268,60 @@ async fn dropping_the_stream_stops_the_origin_and_frees_the_place() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_that_is_left_unread_gives_up_its_place() {
+    let layer = layer_bytes(20_000_000);
+    let descriptor = descriptor(&layer, &layer);
+    let limits = InflateLimits::default()
+        .with_max_concurrent(1)
+        .with_max_idle(Duration::from_millis(10));
+    let reader = Inflater::new(limits).reader(
+        "origin",
+        &descriptor,
+        Arc::new(Blob {
+            piece: 300_000,
+            ..Blob::new(layer)
+        }),
+    );
+    let mut unread = Arc::clone(&reader).stream(0);
+    unread.next().await.unwrap().unwrap();
+    // Waits for the place of the first.
+    let mut next = reader.stream(0);
+    next.next().await.unwrap().unwrap();
+    let left: Vec<_> = unread.collect().await;
+    let error = left.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (
+            ErrorKind::Unavailable,
+            "the layer's stream was left unread for too long"
+        )
+    );
+}
+
+#[tokio::test]
+async fn waiting_for_a_place_has_an_end() {
+    let layer = layer_bytes(20_000_000);
+    let descriptor = descriptor(&layer, &layer);
+    let limits = InflateLimits::default()
+        .with_max_concurrent(1)
+        .with_max_queued(Duration::from_millis(10));
+    let reader = Inflater::new(limits).reader(
+        "origin",
+        &descriptor,
+        Arc::new(Blob {
+            piece: 300_000,
+            ..Blob::new(layer)
+        }),
+    );
+    let mut first = Arc::clone(&reader).stream(0);
+    first.next().await.unwrap().unwrap();
+    assert_eq!(
+        reader.read_bytes(0, 1).await.unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
+}
+
 const PIECE: usize = 256 * 1024;
 
 proptest! {
@@ -283,7 +338,7 @@ proptest! {
         let mut damaged = blob.clone();
         let at = at.index(blob.len());
         damaged[at] ^= 1 << bit;
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let inflater = Inflater::default();
             let reader = inflater.reader("origin", &descriptor, Arc::new(Blob { piece, ..Blob::new(blob) }));

@@ -119,7 +119,7 @@ async fn a_read_goes_on_at_the_next_source_when_its_source_fails() {
     let bytes = layer_bytes(800_000);
     let layer = descriptor(&bytes);
     for error in [cut(), Error::corrupt("bad chunk")] {
-        let far = Script::far("far", &bytes, [Act::CutAt(300_000, error)]);
+        let far = Script::far("far", &bytes, vec![Act::CutAt(300_000, error); 2]);
         let other = Script::far("other", &bytes, []);
         let cache = LayerCache::builder()
             .source(far)
@@ -137,7 +137,7 @@ async fn a_read_goes_on_at_the_next_source_when_its_source_fails() {
 #[tokio::test]
 async fn a_read_fails_when_every_source_has_failed() {
     let bytes = layer_bytes(1000);
-    let sources = ["one", "two"].map(|name| Script::far(name, &bytes, [Act::CutAt(0, cut())]));
+    let sources = ["one", "two"].map(|name| Script::far(name, &bytes, vec![Act::CutAt(0, cut()); 2]));
     let [one, two] = sources;
     let cache = LayerCache::builder().source(one).source(two).build().unwrap();
     let error = cache

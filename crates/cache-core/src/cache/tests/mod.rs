@@ -1,10 +1,15 @@
 //! Stories of a composed cache: who is asked, who is filled, and what a reader gets when something fails.
 
 mod any_composition;
+mod early;
 mod faults;
+mod flaky;
 mod proof;
+mod repair;
 mod script;
 mod single_flight;
+mod streams;
+mod terms;
 mod tiers;
 
 use std::sync::Arc;

@@ -172,5 +172,5 @@ async fn who_has_read_wrong_bytes_early_gets_an_error_even_if_another_source_hea
     liar.gate.add_permits(1000);
     assert_eq!(late.read_bytes(9_900, 100).await.unwrap(), bytes[9_900..]);
     let error = early.read_bytes(200, 200).await.unwrap_err();
-    assert_eq!((error.kind(), error.tier()), (ErrorKind::Corrupt, Some("liar")));
+    assert_eq!((error.kind(), error.tier()), (ErrorKind::Corrupt, Some("cache")));
 }

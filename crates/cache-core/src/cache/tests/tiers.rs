@@ -117,3 +117,14 @@ async fn a_memory_tier_stays_within_its_capacity_and_evicts_the_oldest() {
     assert_eq!(tier.used_bytes(), 2_000);
     assert_eq!(all(held).await.unwrap(), bytes);
 }
+
+#[tokio::test]
+async fn a_memory_tier_does_not_hold_on_to_the_buffers_it_is_filled_from() {
+    let tier = MemoryTier::new("memory", 1 << 20);
+    let large = Bytes::from(vec![7; 256 * 1024]);
+    let Claim::Write(mut writer) = tier.create(&descriptor(&large)).await.unwrap() else {
+        panic!("it is there already")
+    };
+    writer.write(large.slice(..4)).await.unwrap();
+    assert!(large.is_unique());
+}
