@@ -52,7 +52,7 @@ pub(crate) struct Global {
     /// Show progress bars on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
-    /// At exit, write what it cost to this file as JSON
+    /// At exit, write what it cost to this file as JSON; of `demo`, once it is done, what each way cost
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) stats: Option<PathBuf>,
 }

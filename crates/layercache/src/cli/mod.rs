@@ -12,82 +12,83 @@ mod output;
 mod progress;
 mod pull;
 mod read;
+mod signals;
 mod stats;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{CommandFactory, Parser};
 
 use self::args::{Arguments, Command, Demo};
 use self::context::Context;
 use self::logging::Mute;
+use self::signals::{Signals, Stop};
 
 /// How long threads that inflate or write may go on after the command has ended.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Exit code of a program that ctrl-c has ended.
-const INTERRUPTED: u8 = 130;
-
-/// Runs the command that the arguments name. Exit codes: 0 success, 1 failure, 2 usage (by `clap`), 130 interrupted.
+/// Runs the command that the arguments name. Exit codes: 0 success, 1 failure, 2 usage (by `clap`), 130 interrupted, 143
+/// terminated.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("the runtime cannot be started")),
     };
-    let mute = Mute::default();
-    let code = runtime.block_on(async {
-        tokio::select! {
-            result = execute(arguments, &mute) => match result {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-                Err(error) => fail(&error),
-            },
-            _ = tokio::signal::ctrl_c() => {
-                mute.mute();
-                eprintln!("layercache: interrupted");
-                ExitCode::from(INTERRUPTED)
-            }
-        }
-    });
+    let code = match runtime.block_on(execute(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    };
     // Dropping what is under way removes its locks and partial files.
     runtime.shutdown_timeout(SHUTDOWN);
     code
 }
 
-async fn execute(arguments: Arguments, mute: &Mute) -> Result<()> {
+async fn execute(arguments: Arguments) -> Result<()> {
     let Arguments { global, command } = arguments;
+    let mute = Mute::default();
+    let signals = Signals::new(&mute)?;
     // What needs no cache does not touch the user's.
     match &command {
         Command::Completions { shell } => return completions(*shell),
         Command::Demo(demo) if demo.phase.is_none() => {
-            logging::start(global.log_format, &progress::Bars::new(global.progress), mute);
-            return demo::run(&global, demo).await;
+            logging::start(global.log_format, &progress::Bars::new(global.progress), &mute);
+            return signals.end(demo::run(&global, demo)).await;
         }
         _ => {}
     }
-    let context = Context::new(&global, mute)?;
-    let result = match command {
-        Command::Pull(command) => pull::run(&context, command).await,
-        Command::Inspect(command) => inspect::run(&context, command).await,
-        Command::Ls(command) => ls::run(&context, command).await,
-        Command::Cat(command) => cat::run(&context, command).await,
-        Command::Read(command) => read::run(&context, command).await,
-        Command::Cache(command) => cache::run(&context, command).await,
-        Command::Demo(Demo {
-            phase: Some(plan), ..
-        }) => demo::run_phase(&context, &plan).await,
-        Command::Demo(_) | Command::Completions { .. } => Ok(()),
-    };
-    context.stack.cache().close().await;
+    let context = Context::new(&global, &mute)?;
+    let ended = signals
+        .end(async {
+            let result = dispatch(&context, command).await;
+            context.stack.cache().close().await;
+            result
+        })
+        .await;
+    // However it ended.
     let written = match &global.stats {
-        Some(path) => stats::write(&context.stack, path)
-            .with_context(|| format!("the figures cannot be written to {}", path.display())),
+        Some(path) => stats::report(&context.stack).and_then(|figures| stats::write(&figures, path)),
         None => Ok(()),
     };
-    result.and(written)
+    ended.and(written)
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Pull(command) => pull::run(context, command).await,
+        Command::Inspect(command) => inspect::run(context, command).await,
+        Command::Ls(command) => ls::run(context, command).await,
+        Command::Cat(command) => cat::run(context, command).await,
+        Command::Read(command) => read::run(context, command).await,
+        Command::Cache(command) => cache::run(context, command).await,
+        Command::Demo(Demo {
+            phase: Some(plan), ..
+        }) => demo::run_phase(context, &plan).await,
+        Command::Demo(_) | Command::Completions { .. } => Ok(()),
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<()> {
@@ -102,5 +103,5 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     // Text of a registry may be in it: nothing of that may break the line or drive the terminal.
     line.retain(|c| !c.is_control());
     eprintln!("layercache: {line}");
-    ExitCode::FAILURE
+    error.downcast_ref::<Stop>().map_or(ExitCode::FAILURE, Stop::code)
 }

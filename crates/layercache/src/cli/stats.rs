@@ -6,11 +6,10 @@ use anyhow::{Context as _, Result};
 use layercache::{SourceReport, Stack};
 use serde_json::{Map, Value, json};
 
-pub(super) fn write(stack: &Stack, path: &Path) -> Result<()> {
-    let mut text = serde_json::to_vec(&report(stack)?)?;
-    text.push(b'\n');
-    std::fs::write(path, text)?;
-    Ok(())
+/// Writes the figures on one line.
+pub(super) fn write(figures: &Value, path: &Path) -> Result<()> {
+    std::fs::write(path, format!("{figures}\n"))
+        .with_context(|| format!("the figures cannot be written to {}", path.display()))
 }
 
 /// The figures of this process so far.

@@ -45,6 +45,11 @@ fn any_image_will_do() {
         .map(|(inflates, _)| inflates)
         .collect();
     assert_eq!(inflates, ["3", "1", "0"]);
+    for (way, inflates) in [("registry", 3), ("cold", 1), ("warm", 0)] {
+        let figures = &demo.stats[way];
+        assert_eq!(figures["inflates"], inflates, "{}", demo.stats);
+        assert!(figures["peak_rss_bytes"].is_u64() && figures["tiers"].is_object());
+    }
     let failed = sandbox.run(["demo", "--image", &debian("nothing")]);
     assert_eq!(failed.code, Some(1));
     assert!(

@@ -115,7 +115,7 @@ fn ten_kills_while_a_layer_is_made_a_tree() {
 
 #[test]
 fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
-    for (signal, code) in [("INT", Some(130)), ("TERM", None)] {
+    for (signal, code, word) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
         let image = Image::of_files(&[("etc/hello", b"hello"), ("data", &noise(2_000_000))]);
         let digest = image.digest(0).to_owned();
         let blob = image.blobs[&digest].clone();
@@ -128,7 +128,7 @@ fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
         });
         let sandbox = Sandbox::new();
         let pull = sandbox
-            .command(["pull", &registry.image()])
+            .command(["pull", "--stats", "stats.json", &registry.image()])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -139,11 +139,19 @@ fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
             .unwrap();
         assert!(kill.success());
         let output = pull.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), code);
-        if code.is_some() {
-            assert_eq!(output.stderr, b"layercache: interrupted\n");
-            assert_eq!(sandbox.cached_files().len(), 0);
-        }
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            format!("layercache: {word}\n")
+        );
+        assert_eq!(sandbox.cached_files().len(), 0);
+        // What it has cost until then is told all the same.
+        let stats = std::fs::read(sandbox.path("stats.json")).unwrap();
+        let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+        assert_eq!(
+            (&stats["inflates"], stats["tiers"].is_object()),
+            (&1.into(), true)
+        );
         let printed = sandbox.succeed(["cat", &registry.image(), "/etc/hello"]);
         assert_eq!(printed.text(), "hello");
         assert_eq!(sandbox.cached_files().len(), 3);

@@ -16,8 +16,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use layercache::registry::{ImageLocation, Platform};
+use serde_json::Value;
 
-use self::phase::Way;
+use self::phase::{Outcome, Way};
 use self::plan::Plan;
 use self::registry::DemoRegistry;
 use super::args::{Demo, Global};
@@ -51,7 +52,17 @@ pub(super) async fn run(global: &Global, command: &Demo) -> Result<()> {
         eprintln!("reading: {} ...", way.label());
         outcomes.push(phase::spawn(way, &path, global.plain_http, scratch.path()).await?);
     }
-    super::output::write(table::render(&plan, &outcomes).as_bytes())
+    super::output::write(table::render(&plan, &outcomes).as_bytes())?;
+    match &global.stats {
+        Some(path) => super::stats::write(&figures(&outcomes), path),
+        None => Ok(()),
+    }
+}
+
+/// The figures of each way, by its key.
+fn figures(outcomes: &[Outcome]) -> Value {
+    let figures = |outcome: &Outcome| (outcome.way.key().to_owned(), outcome.figures.clone());
+    outcomes.iter().map(figures).collect()
 }
 
 async fn serve(dir: &Path, platform: &Platform) -> Result<(DemoRegistry, ImageLocation)> {

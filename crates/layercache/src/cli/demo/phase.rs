@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use layercache::core::{Digest, LayerReaderExt};
 use layercache::{Config, TierConfig};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::plan::Plan;
@@ -28,6 +29,15 @@ impl Way {
             Self::Registry => "old way: registry alone",
             Self::Cold => "cache, cold",
             Self::Warm => "cache, restarted",
+        }
+    }
+
+    /// Its name in the figures.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Cold => "cold",
+            Self::Warm => "warm",
         }
     }
 
@@ -58,6 +68,8 @@ pub(super) struct Outcome {
     pub(super) way: Way,
     pub(super) seconds: f64,
     pub(super) stats: Stats,
+    /// All that its process wrote for `--stats`.
+    pub(super) figures: Value,
 }
 
 /// What the table shows of `--stats`.
@@ -96,10 +108,12 @@ pub(super) async fn spawn(way: Way, plan: &Path, plain_http: bool, scratch: &Pat
         bail!("{}: failed with {}", way.label(), output.status);
     }
     let Report { seconds } = serde_json::from_slice(&output.stdout)?;
+    let figures: Value = serde_json::from_slice(&std::fs::read(stats)?)?;
     Ok(Outcome {
         way,
         seconds,
-        stats: serde_json::from_slice(&std::fs::read(stats)?)?,
+        stats: Stats::deserialize(&figures)?,
+        figures,
     })
 }
 

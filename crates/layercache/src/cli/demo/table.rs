@@ -22,7 +22,10 @@ pub(super) fn render(plan: &Plan, outcomes: &[Outcome]) -> String {
         "{:<26}{:>10}{:>10}{:>14}{:>12}",
         "", "time", "inflates", "from origin", "peak RSS"
     );
-    for Outcome { way, seconds, stats } in outcomes {
+    for Outcome {
+        way, seconds, stats, ..
+    } in outcomes
+    {
         let _ = writeln!(
             text,
             "{:<26}{:>10}{:>10}{:>14}{:>12}",
