@@ -117,21 +117,23 @@ fn a_manifest_without_end() {
 fn a_registry_that_is_not_there() {
     let host = Registry::start(|_| with(200, &[], "")).host();
     let sandbox = Sandbox::new();
-    let line = sandbox
-        .run(["pull", &format!("{host}/team/app")])
-        .failed_after_retries();
+    let image = format!("{host}/team/app");
+    // However often it was tried.
+    let line = sandbox.fail(["pull", &image]);
     assert_says(
         &line,
         &[&format!("{host} cannot be reached"), "Connection refused"],
     );
+    // Who asks hears of each attempt, and why it failed.
+    let logged = sandbox.run(["pull", "--log-format", "text", &image]).stderr;
+    let attempt = logged.lines().find(|line| line.contains("trying again")).unwrap();
+    assert_says(attempt, &[" INFO ", &host, "Connection refused"]);
 }
 
 #[test]
 fn a_registry_that_is_broken() {
     let registry = Registry::start(|_| with(500, &[], "panic: \x1b[2J"));
-    let line = Sandbox::new()
-        .run(["pull", &registry.image()])
-        .failed_after_retries();
+    let line = Sandbox::new().fail(["pull", &registry.image()]);
     assert_says(&line, &[&format!("{} answered 500", registry.host())]);
 }
 

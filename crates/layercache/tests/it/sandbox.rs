@@ -124,18 +124,6 @@ impl Outcome {
         one_line(&self.stderr)
     }
 
-    /// The same of a command that was patient first, and has warned of each attempt.
-    pub(crate) fn failed_after_retries(mut self) -> String {
-        let lines: Vec<_> = self.stderr.split_inclusive('\n').collect();
-        let (last, warnings) = lines.split_last().unwrap();
-        assert!(!warnings.is_empty(), "{}", self.stderr);
-        for warning in warnings {
-            assert!(warning.starts_with(" WARN "), "{}", self.stderr);
-        }
-        self.stderr = (*last).to_owned();
-        self.failed()
-    }
-
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }

@@ -3,7 +3,7 @@
 use cache_core::{ErrorKind, Result};
 
 use super::endpoint::Endpoint;
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::retry::delay;
 use super::transport::Transport;
 
@@ -28,13 +28,18 @@ impl Transport {
                 };
                 let host = endpoint.host();
                 if endpoint.is_mirror {
-                    tracing::warn!(host, %error, "mirror passed over");
+                    tracing::warn!(host, error = chain(&error), "mirror passed over");
                     break;
                 }
                 if error.kind() != ErrorKind::Unavailable || attempt == self.config.max_retries {
                     return Err(error);
                 }
-                tracing::warn!(host, attempt = attempt + 1, %error, "request failed, trying again");
+                tracing::info!(
+                    host,
+                    attempt = attempt + 1,
+                    error = chain(&error),
+                    "request failed, trying again"
+                );
                 tokio::time::sleep(delay(&self.config, attempt, retry_after)).await;
                 attempt += 1;
             }

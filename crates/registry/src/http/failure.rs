@@ -1,5 +1,6 @@
 //! Why a request failed, and when to try it again.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
@@ -54,6 +55,18 @@ impl Failure {
     }
 }
 
+/// An error with its causes, for a log: as a field it would show without them.
+pub(super) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
@@ -79,6 +92,14 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_tells_the_causes() {
+        let cause = Error::unavailable("refused").caused_by(std::io::Error::other("port 5000"));
+        let error = Error::unavailable("no answer").caused_by(cause);
+        assert_eq!(chain(&error), "no answer: refused: port 5000");
+        assert_eq!(chain(&Error::unavailable("no answer")), "no answer");
+    }
 
     #[test]
     fn retry_after_is_read_in_both_forms() {

@@ -12,7 +12,7 @@ use super::blob::{RegistryBlob, check_len};
 use super::body::Body;
 use super::content_range::ContentRange;
 use super::endpoint::Resource;
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::retry::delay;
 
 /// The state of one passage from the first byte to the last.
@@ -177,17 +177,17 @@ impl Transfer {
         if self.fruitless > config.max_retries || self.interruptions > config.max_resumes {
             let delivered = self.delivered;
             let message = format!(
-                "gave up at byte {delivered} after {} interruptions: {error}",
+                "gave up at byte {delivered} after {} interruptions",
                 self.interruptions
             );
             return Err(Error::unavailable(message).caused_by(error));
         }
-        tracing::warn!(
+        tracing::info!(
             host = self.host(),
             digest = %self.blob.digest,
             offset = self.delivered,
             attempt = self.fruitless,
-            %error,
+            error = chain(&error),
             "blob interrupted, going on"
         );
         let wait = delay(config, self.fruitless - 1, retry_after);
