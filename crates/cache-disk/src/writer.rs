@@ -162,7 +162,7 @@ impl Fill {
             digest = %index.digest(),
             path = %path.display(),
             bytes = self.written,
-            duration = ?self.started.elapsed(),
+            duration = self.started.elapsed().as_secs_f64(),
             "layer decompressed and cached to disk"
         );
         Ok(Arc::clone(reader))

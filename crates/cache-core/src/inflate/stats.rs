@@ -64,6 +64,7 @@ impl Inflate<'_> {
 
 impl Drop for Inflate<'_> {
     fn drop(&mut self) {
-        tracing::info!(digest = %self.digest, bytes = self.bytes, duration = ?self.busy, "Inflate CPU recorded");
+        let duration = self.busy.as_secs_f64();
+        tracing::info!(digest = %self.digest, bytes = self.bytes, duration, "Inflate CPU recorded");
     }
 }
