@@ -31,8 +31,8 @@ pub struct Config {
     /// How many layers are fetched and inflated at once. Default: 4.
     #[serde(default = "default_max_concurrent_fills")]
     pub max_concurrent_fills: usize,
-    /// The sources, from the nearest to the farthest.
-    #[serde(default, rename = "tier")]
+    /// The sources, from the nearest to the farthest. Without any: the local disk in front of the registries.
+    #[serde(default = "default_tiers", rename = "tier")]
     pub tiers: Vec<TierConfig>,
 }
 
@@ -49,6 +49,10 @@ fn default_max_concurrent_fills() -> usize {
     4
 }
 
+fn default_tiers() -> Vec<TierConfig> {
+    ["disk", "registry"].map(TierConfig::new).into()
+}
+
 impl Default for Config {
     /// The local disk in front of the registries.
     fn default() -> Self {
@@ -56,7 +60,7 @@ impl Default for Config {
             early_reads: false,
             max_layer_bytes: default_max_layer_bytes(),
             max_concurrent_fills: default_max_concurrent_fills(),
-            tiers: ["disk", "registry"].map(TierConfig::new).into(),
+            tiers: default_tiers(),
         }
     }
 }
@@ -65,9 +69,10 @@ impl Config {
     /// Reads a configuration from TOML.
     ///
     /// # Errors
-    /// [`ConfigError`] with the line, for what is not TOML, unknown keys and values of the wrong type.
+    /// [`ConfigError::Syntax`] for what is not TOML, unknown keys and values of the wrong type; [`ConfigError::Empty`] for an
+    /// empty list of tiers.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax(Box::new(error)))?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))?;
         if config.tiers.is_empty() {
             return Err(ConfigError::Empty);
         }
@@ -146,7 +151,8 @@ impl TierConfig {
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Tier {
                 name: self.name().to_owned(),
-                message: error.message().to_owned(),
+                // With the key, which the message alone lacks.
+                message: one_line(&error.to_string()),
             })
     }
 }
@@ -162,13 +168,22 @@ pub enum ConfigError {
     #[error("the configuration file is longer than 1 MiB")]
     TooLong,
     /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("the configuration is not valid: {}", .0.message())]
-    Syntax(#[source] Box<toml::de::Error>),
+    #[error("the configuration is not valid: {message} (line {line}, column {column})")]
+    Syntax {
+        /// What is wrong, in one line.
+        message: String,
+        /// Where, counted from 1.
+        line: usize,
+        /// Where in the line, in characters counted from 1.
+        column: usize,
+    },
     /// It cannot be written as TOML.
     #[error("the configuration cannot be written as TOML")]
     Unwritable(#[from] toml::ser::Error),
     /// No sources.
-    #[error("the configuration has no [[tier]] table: name at least one source, such as kind = \"registry\"")]
+    #[error(
+        "the configuration has an empty list of tiers: name at least one source, such as kind = \"registry\""
+    )]
     Empty,
     /// A table of one source is wrong.
     #[error("the configuration of tier `{name}` is not valid: {message}")]
@@ -192,4 +207,21 @@ pub enum ConfigError {
     /// The source could not be made.
     #[error(transparent)]
     Source(#[from] Error),
+}
+
+impl ConfigError {
+    fn syntax(text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self::Syntax {
+            message: one_line(error.message()),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.trim_end().replace('\n', " ")
 }

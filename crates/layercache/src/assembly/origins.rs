@@ -32,7 +32,7 @@ struct Settings {
 
 /// `true` for every host, or the hosts.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected true, false, or a list of hosts")]
 enum PlainHttp {
     All(bool),
     Hosts(Vec<String>),

@@ -32,10 +32,11 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Read which sources to use from this TOML file: one [[tier]] table each, in fallback order
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, env = "LAYERCACHE_CONFIG")]
+    /// [env: LAYERCACHE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep layers in this directory [default: $XDG_CACHE_HOME/clip or ~/.cache/clip]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "LAYERCACHE_DIR")]
+    /// Keep layers in this directory [env: LAYERCACHE_DIR] [default: $XDG_CACHE_HOME/clip or ~/.cache/clip]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Choose from images for several platforms [default: linux on this machine's architecture]
     #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]")]

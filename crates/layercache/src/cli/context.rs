@@ -1,5 +1,7 @@
 //! What every command needs: the stack, the platform, the terminal.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::{Config, Kinds, Stack, TierConfig};
@@ -37,19 +39,32 @@ impl Context {
 
 /// The configuration file, or the defaults, with what the arguments override.
 pub(crate) fn configuration(global: &Global) -> Result<Config> {
-    let mut config = match &global.config {
-        Some(path) => Config::load(path).with_context(|| path.display().to_string())?,
+    let mut config = match global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG")) {
+        Some(path) => Config::load(&path).with_context(|| path.display().to_string())?,
         None => Config::default(),
     };
     config.early_reads |= global.early_reads;
-    if let Some(dir) = &global.cache_dir {
-        let dir = dir.to_str().context("--cache-dir: the path is not valid UTF-8")?;
-        only(&mut config, "disk", "--cache-dir")?.set("dir", dir);
+    let dir = match &global.cache_dir {
+        Some(dir) => Some(("--cache-dir", dir.clone())),
+        None => variable("LAYERCACHE_DIR").map(|dir| ("LAYERCACHE_DIR", dir)),
+    };
+    if let Some((argument, dir)) = dir {
+        let dir = dir
+            .to_str()
+            .with_context(|| format!("{argument}: the path is not valid UTF-8"))?;
+        only(&mut config, "disk", argument)?.set("dir", dir);
     }
     if global.plain_http {
         only(&mut config, "registry", "--plain-http")?.set("plain_http", true);
     }
     Ok(config)
+}
+
+/// A path from the environment. An empty one is none, as in shells and by the XDG specification.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The only tier of a kind, which an argument speaks of.

@@ -111,8 +111,11 @@ fn mistakes_in_the_file_are_named() {
         (format!("earlyreads = true\n{disk}"), "earlyreads"),
         (format!("{disk}max_byte = 1"), "max_byte"),
         (format!("{disk}max_bytes = \"much\""), "much"),
-        (format!("{disk}max_bytes = -1"), "disk"),
-        (format!("{disk}dir = 7"), "disk"),
+        (format!("{disk}max_bytes = \"much\""), "tier `disk` is not valid"),
+        (format!("{disk}max_bytes = -1"), "max_bytes"),
+        (format!("{disk}dir = 7"), "`dir`"),
+        (format!("{disk}dir = \"~/layers\""), "write it out"),
+        (format!("{disk}dir = \"~\""), "write it out"),
         (format!("{disk}{disk}"), "`disk`"),
         (
             "[[tier]]\nkind = \"registry\"\npassword = \"secret\"".to_owned(),
@@ -120,15 +123,16 @@ fn mistakes_in_the_file_are_named() {
         ),
         (
             "[[tier]]\nkind = \"registry\"\nplain_http = 1".to_owned(),
-            "registry",
+            "expected true, false, or a list of hosts in `plain_http`",
         ),
         ("[[tier]]\nkind = \"floppy\"".to_owned(), "`disk`, `registry`"),
         ("[[tier]]\nname = \"x\"".to_owned(), "kind"),
         ("[[tiers]]\nkind = \"disk\"".to_owned(), "tiers"),
         ("early_reads = \"yes\"".to_owned(), "yes"),
-        ("early_reads = true".to_owned(), "[[tier]]"),
-        (String::new(), "[[tier]]"),
+        ("tier = []".to_owned(), "empty list of tiers"),
         ("<html>".to_owned(), "not valid"),
+        (format!("{disk}\nname = \"x"), "(line 4, column 10)"),
+        ("early_reads = \"yes\"".to_owned(), "(line 1, column 15)"),
     ];
     for (text, words) in mistakes {
         sandbox.write("config.toml", &text);
@@ -136,8 +140,20 @@ fn mistakes_in_the_file_are_named() {
         assert_eq!(outcome.code, Some(1), "{text:?} is accepted");
         let line = outcome.failed();
         assert!(line.contains(words), "{words:?} is missing for {text:?}: {line}");
-        assert!(!line.contains("\"secret\""), "{line}");
+        assert!(!line.contains("\"secret\"") && !line.contains(" | "), "{line}");
+        assert!(line.matches("(line ").count() <= 1, "{line}");
     }
+}
+
+#[test]
+fn a_file_without_tiers_is_about_the_default_ones() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::of_image(image(), |_| None);
+    sandbox.write("config.toml", "early_reads = true");
+    let arguments = ["cat", "--config", "config.toml", &registry.image(), "/etc/hello"];
+    let printed = sandbox.succeed(arguments);
+    assert_eq!(printed.text(), "hello");
+    assert!(!sandbox.cached_files().is_empty());
 }
 
 #[test]

@@ -179,4 +179,12 @@ fn the_cache_is_where_the_arguments_the_environment_or_the_home_say() {
         .arg("--cache-dir")
         .arg(sandbox.path("argument"));
     assert_eq!(dir_of(command), sandbox.path("argument"));
+    // An empty variable is one that is not set.
+    let mut command = usage();
+    command.env("LAYERCACHE_DIR", "").env("LAYERCACHE_CONFIG", "");
+    assert_eq!(dir_of(command), sandbox.cache_dir());
+    let help = sandbox.succeed(["--help"]);
+    for name in ["LAYERCACHE_DIR", "LAYERCACHE_CONFIG"] {
+        assert!(help.text().contains(name), "{}", help.text());
+    }
 }
