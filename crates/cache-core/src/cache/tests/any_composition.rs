@@ -72,7 +72,7 @@ proptest! {
             builder = builder.source(Script::far("faultless", &bytes, []));
         }
         let cache = builder.build().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             for (offset, len) in reads {
                 let result = async { cache.get(&layer).await?.read_bytes(offset, len).await }.await;
