@@ -4,6 +4,8 @@
 //! any order, into one: the first that has a layer serves it, and what comes from far away fills the tiers in front.
 //! An origin is a source of last resort: it brings a blob, which the [`Inflater`] turns into a layer.
 //!
+//! All of it runs on a Tokio runtime with time enabled, of either flavour.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use cache_core::{Claim, Digest, IndexBuilder, LayerCache, LayerDescriptor, LayerReader, LayerReaderExt};
