@@ -63,6 +63,11 @@ impl Platform {
         self.variant.as_deref()
     }
 
+    /// Whether an image for `offered` runs here.
+    pub fn runs(&self, offered: &Self) -> bool {
+        self.rank(offered).is_some()
+    }
+
     /// How well an image for `offered` runs here: lower is better, `None` is not at all. As in containerd, an older
     /// variant serves a newer one, and 64-bit processors run images for their 32-bit relatives as a last resort.
     pub(crate) fn rank(&self, offered: &Self) -> Option<usize> {

@@ -12,7 +12,8 @@ use super::progress::Bars;
 
 pub(crate) struct Context {
     pub(crate) stack: Stack,
-    pub(crate) platform: Platform,
+    /// Asked for in so many words.
+    platform: Option<Platform>,
     pub(crate) bars: Bars,
 }
 
@@ -21,20 +22,31 @@ impl Context {
         let bars = Bars::new(global.progress);
         logging::start(global.log_format, &bars, mute);
         let stack = Stack::assemble(&configuration(global)?, &Kinds::builtin())?;
-        let platform = global.platform.clone().unwrap_or_else(Platform::host);
         Ok(Self {
             stack,
-            platform,
+            platform: global.platform.clone(),
             bars,
         })
     }
 
     pub(crate) async fn resolve(&self, location: &ImageLocation) -> Result<Image> {
-        self.stack
-            .resolve(location, &self.platform)
-            .await
-            .with_context(|| location.to_string())
+        let wanted = self.platform.clone().unwrap_or_else(Platform::host);
+        let image = self.stack.resolve(location, &wanted).await;
+        let image = image.with_context(|| location.to_string())?;
+        // An image without an index is for what it is for. Reading it is no mistake, unless another was asked for.
+        let found = &image.platform;
+        if self.platform.is_some() && !may_be_for(&wanted, found) {
+            bail!("{location}: the image is for {found}, not for {wanted}");
+        }
+        Ok(image)
     }
+}
+
+/// Whether an image that says it is for `found` may be meant by `wanted`: it may not say at all.
+fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
+    let unknown = found.os().is_empty() || found.architecture().is_empty();
+    let same = wanted.os() == found.os() && wanted.architecture() == found.architecture();
+    unknown || same || wanted.runs(found)
 }
 
 /// The configuration file, or the defaults, with what the arguments override.
@@ -74,5 +86,26 @@ fn only<'a>(config: &'a mut Config, kind: &str, argument: &str) -> Result<&'a mu
         (Some(tier), None) => Ok(tier),
         (None, _) => bail!("{argument}: the configuration has no tier of the kind `{kind}`"),
         (Some(_), Some(_)) => bail!("{argument}: the configuration has several tiers of the kind `{kind}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_there_or_does_not_say_may_be_meant() {
+        let wanted: Platform = "linux/arm64".parse().unwrap();
+        for (os, architecture, variant, may) in [
+            ("linux", "arm64", "v8", true),
+            ("linux", "arm64", "v9", true),
+            ("linux", "arm", "v7", true),
+            ("", "", "", true),
+            ("linux", "amd64", "", false),
+            ("windows", "arm64", "", false),
+        ] {
+            let found = Platform::new(os, architecture, variant);
+            assert_eq!(may_be_for(&wanted, &found), may, "{found}");
+        }
     }
 }

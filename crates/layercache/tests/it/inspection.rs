@@ -104,6 +104,22 @@ fn a_platform_is_chosen_from_an_image_for_several() {
 }
 
 #[test]
+fn an_image_for_one_platform_is_not_taken_for_another() {
+    let registry = Registry::of_image(Image::of_files(&[("etc/hello", b"hello")]), |_| None);
+    let (sandbox, image) = (Sandbox::new(), registry.image());
+    let host = layercache::registry::Platform::host().to_string();
+    let other = "windows/s390x";
+    let line = sandbox.fail(["--platform", other, "cat", &image, "/etc/hello"]);
+    assert!(
+        line.contains(&format!("is for {host}, not for {other}")),
+        "{line}"
+    );
+    assert!(sandbox.cached_files().is_empty());
+    let printed = sandbox.succeed(["--platform", &host, "cat", &image, "/etc/hello"]);
+    assert_eq!(printed.text(), "hello");
+}
+
+#[test]
 fn the_figures_have_the_documented_keys() {
     let sandbox = Sandbox::new();
     let cold = sandbox.succeed(["pull", &debian("small")]).stats;
