@@ -29,7 +29,36 @@ Examples:
   layercache read debian:12 0 --length 512          raw bytes of the base layer
   layercache cache usage                            how much the cache takes";
 
+const PULL_EXAMPLES: &str = "\
+Examples:
+  layercache pull debian:12 ghcr.io/owner/app:1.2   several images
+  layercache pull --platform linux/arm64 debian:12  for another machine
+  layercache pull oci:image:v1                      from an OCI layout in a directory";
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  layercache ls debian:12                           the root directory
+  layercache ls -l debian:12 /usr/bin/perl          one file: type, mode, owner, size and time
+  layercache ls -R --json debian:12 /etc            everything below a directory, for programs";
+
+const CAT_EXAMPLES: &str = "\
+Examples:
+  layercache cat debian:12 /etc/os-release /etc/hostname
+  layercache cat debian:12 /usr/bin/perl --offset 4096 --length 512";
+
+const READ_EXAMPLES: &str = "\
+Examples:
+  layercache read debian:12 0 > base.tar            the base layer as a tar
+  layercache read debian:12 0 --offset 512 --length 512";
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  layercache cache usage                            how much the cache takes
+  layercache cache verify                           hash every layer again
+  layercache cache gc --max-bytes 20GiB             evict the least recently used";
+
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Read which sources to use from this TOML file: one [[tier]] table each, in fallback order
     /// [env: LAYERCACHE_CONFIG]
@@ -75,17 +104,21 @@ pub(crate) enum Progress {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring every layer of images into the cache
+    #[command(after_help = PULL_EXAMPLES)]
     Pull(Pull),
     /// Show what an image consists of
     Inspect(Inspect),
     /// List files of an image
+    #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
     /// Print files of an image
+    #[command(after_help = CAT_EXAMPLES)]
     Cat(Cat),
     /// Print raw bytes of a decompressed layer
+    #[command(after_help = READ_EXAMPLES)]
     Read(Read),
     /// Look after the cache directory
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CACHE_EXAMPLES)]
     Cache(Cache),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },

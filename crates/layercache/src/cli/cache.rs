@@ -37,8 +37,10 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
         }
         .with_context(|| disk.dir().display().to_string())?;
     }
-    if wrong > 0 {
-        bail!("{wrong} layers were wrong and have been removed: the next pull fetches them again");
+    match wrong {
+        0 => {}
+        1 => bail!("1 layer was wrong and has been removed: the next pull fetches it again"),
+        _ => bail!("{wrong} layers were wrong and have been removed: the next pull fetches them again"),
     }
     if let Cache::Remove(remove) = &command {
         if remove.json {
@@ -46,6 +48,9 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
         }
         if !found {
             bail!("layer {} is not in the cache", remove.digest);
+        }
+        if !remove.json {
+            output::write(format!("removed {}\n", remove.digest).as_bytes())?;
         }
     }
     Ok(())
@@ -169,8 +174,11 @@ fn removed(disk: &DiskTier, report: &GcReport, json: bool) -> Result<()> {
         return output::json(&value);
     }
     let text = format!(
-        "removed {removed_layers} layers ({}) and {removed_leftovers} leftovers; {layers} layers ({}) stay\n",
+        "removed {} ({}) and {}; left: {} ({})\n",
+        output::count(removed_layers, "layer"),
         ByteSize(removed_bytes),
+        output::count(removed_leftovers, "leftover"),
+        output::count(layers, "layer"),
         ByteSize(bytes)
     );
     output::write(text.as_bytes())

@@ -34,6 +34,12 @@ pub(super) async fn copy(mut bytes: ByteStream) -> Result<()> {
     Ok(())
 }
 
+/// `1 layer`, `2 layers`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
+}
+
 pub(super) const STDOUT: &str = "standard output";
 
 /// Whether the reader of standard output has gone away, as `head` does: nothing is wrong then.

@@ -9,6 +9,7 @@ use layercache::core::LayerDescriptor;
 
 use super::args::Pull;
 use super::context::Context;
+use super::output;
 
 /// Layers that are opened at once; the cache itself bounds how many are filled.
 const MAX_CONCURRENT: usize = 8;
@@ -26,8 +27,9 @@ pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
             .await
             .with_context(|| location.to_string())?;
         if context.bars.shown() {
-            let (layers, bytes) = (lengths.len(), ByteSize(lengths.iter().sum()));
-            let line = format!("{location}: {layers} layers, {bytes} in {:.1?}", start.elapsed());
+            let layers = output::count(lengths.len() as u64, "layer");
+            let bytes = ByteSize(lengths.iter().sum());
+            let line = format!("{location}: {layers}, {bytes} in {:.1?}", start.elapsed());
             context.bars.suspend(|| eprintln!("{line}"));
         }
     }

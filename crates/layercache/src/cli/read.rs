@@ -12,9 +12,9 @@ pub(super) async fn run(context: &Context, command: Read) -> Result<()> {
     let layer = match command.layer {
         LayerName::Number(number) => image.layers.get(number).with_context(|| {
             format!(
-                "{} has {} layers: there is no layer {number}",
+                "{} has {}: there is no layer {number}",
                 command.image,
-                image.layers.len()
+                output::count(image.layers.len() as u64, "layer")
             )
         })?,
         LayerName::Digest(digest) => image

@@ -115,7 +115,7 @@ fn verify_finds_one_wrong_byte_and_the_next_read_repairs() {
     assert!(verified.stderr.contains(&digests[0]), "{}", verified.stderr);
     let last = verified.stderr.lines().last().unwrap();
     assert!(
-        last.starts_with("layercache: ") && last.contains("have been removed"),
+        last.starts_with("layercache: ") && last.contains("1 layer was wrong and has been removed"),
         "{last}"
     );
     let left = sandbox.cached_files();
@@ -149,6 +149,8 @@ fn remove_takes_one_layer() {
 
     let printed = sandbox.succeed(["cat", &image, "/etc/motd", "/etc/hello"]);
     assert_eq!((printed.text(), printed.inflates()), ("welcomehello", 1));
+    let removed = sandbox.succeed(["cache", "remove", &digests[0]]);
+    assert_eq!(removed.text(), format!("removed {}\n", digests[0]));
 }
 
 #[test]

@@ -43,6 +43,13 @@ fn every_command_explains_itself() {
         "{}",
         help.text()
     );
+    for command in ["pull", "ls", "cat", "read", "cache"] {
+        let help = sandbox.succeed([command, "--help"]);
+        let example = format!("Examples:\n  layercache {command} ");
+        for words in [example.as_str(), "\nGlobal options:\n"] {
+            assert!(help.text().contains(words), "{}", help.text());
+        }
+    }
     // Help touches nothing.
     assert!(!sandbox.cache_dir().exists());
 }
@@ -155,7 +162,7 @@ fn a_command_that_succeeds_is_quiet() {
     let other = Sandbox::new();
     let pulled = other.run(["pull", "--progress", "always", &debian("small")]);
     assert_eq!((pulled.code, pulled.stdout.len()), (Some(0), 0));
-    assert!(pulled.stderr.contains("1 layers"), "{}", pulled.stderr);
+    assert!(pulled.stderr.contains("1 layer, "), "{}", pulled.stderr);
 }
 
 #[test]

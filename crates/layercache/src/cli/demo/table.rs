@@ -6,15 +6,17 @@ use bytesize::ByteSize;
 
 use super::phase::Outcome;
 use super::plan::Plan;
+use crate::cli::output;
 
 pub(super) fn render(plan: &Plan, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let blobs: u64 = plan.layers.iter().filter_map(|layer| layer.size).sum();
-    let (reads, layers) = (plan.reads.len(), plan.layers.len());
+    let reads = output::count(plan.reads.len() as u64, "read");
+    let layers = output::count(plan.layers.len() as u64, "layer");
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "\n{reads} reads of an image of {layers} layers, {} compressed\n",
+        "\n{reads} of an image of {layers}, {} compressed\n",
         ByteSize(blobs)
     );
     let _ = writeln!(
