@@ -91,7 +91,7 @@ impl Handle {
             Err(Errno::NOENT) => create_dir(path).and_then(|()| Ok(open_dir(CWD, path)?)),
             opened => opened.map_err(io::Error::from),
         };
-        let fd = fd.map_err(|error| refusal(path, &why_not_opened(path, &error)).caused_by(error))?;
+        let fd = fd.map_err(|error| refusal(path, why_not_opened(path)).caused_by(error))?;
         check(&fd).map_err(|why| refusal(path, &why))?;
         Ok(Self {
             fd,
@@ -212,13 +212,13 @@ fn check(fd: &OwnedFd) -> Result<(), String> {
     })
 }
 
-fn why_not_opened(path: &Path, error: &io::Error) -> String {
+fn why_not_opened(path: &Path) -> &'static str {
     let kind = rustix::fs::lstat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
     match kind {
-        Ok(FileType::Symlink) => "is a symbolic link: name the directory that it points to".into(),
-        Ok(FileType::Directory) => format!("cannot be opened ({error}): change its permissions"),
-        Ok(_) => "is not a directory: choose another path or remove the file".into(),
-        Err(_) => format!("cannot be created ({error}): choose another directory"),
+        Ok(FileType::Symlink) => "is a symbolic link: name the directory that it points to",
+        Ok(FileType::Directory) => "cannot be opened: change its permissions",
+        Ok(_) => "is not a directory: choose another path or remove the file",
+        Err(_) => "cannot be created: choose another directory",
     }
 }
 

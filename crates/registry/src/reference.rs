@@ -55,6 +55,12 @@ impl FromStr for ImageReference {
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid =
             |why: &str| Error::invalid(format!("not an image reference: \"{}\": {why}", excerpt(text)));
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(invalid(&format!(
+                "it begins with the host or the name: leave out `{}://`",
+                excerpt(scheme)
+            )));
+        }
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse().map_err(|e| invalid(&format!("{e}")))?)),
             None => (text, None),
@@ -109,6 +115,19 @@ mod tests {
     use proptest::prelude::*;
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn frequent_mistakes_are_named() {
+        for (text, words) in [
+            ("docker://debian:12", "leave out `docker://`"),
+            ("https://ghcr.io/owner/app", "leave out `https://`"),
+            ("Debian", "must be lower case"),
+            ("ghcr.io/Owner/app", "must be lower case"),
+        ] {
+            let error = text.parse::<ImageReference>().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 
     #[test]
     fn short_names_get_the_defaults_of_docker() {

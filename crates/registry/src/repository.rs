@@ -65,6 +65,9 @@ impl Repository {
         } else {
             path.to_owned()
         };
+        if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err("the name of a repository must be lower case");
+        }
         if !is_path(&path) {
             return Err(
                 "a name has at most 255 characters: lower-case words joined by `/`, `.`, `_`, `__` or `-`",

@@ -50,6 +50,7 @@ fn a_path_below_a_file() {
     let file = sandbox.write("file", "precious");
     let line = refusal(&sandbox, &file.join("cache"));
     assert_says(&line, &["cannot be created", "choose another directory"]);
+    assert_eq!(line.matches("Not a directory").count(), 1, "{line}");
     let line = refusal(&sandbox, &file);
     assert_says(&line, &["is not a directory", "choose another path"]);
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");

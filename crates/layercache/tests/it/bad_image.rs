@@ -186,6 +186,11 @@ fn an_image_with_nothing_readable_about_it() {
     }
     let line = sandbox.fail(["pull", "oci:/nowhere/at/all"]);
     assert_says(&line, &["oci:/nowhere/at/all", "No such file"]);
+    let file = sandbox.write("file", "no directory");
+    let line = sandbox.fail(["pull", &format!("oci:{}", file.display())]);
+    assert_says(&line, &[&format!("{} is not a directory", file.display())]);
+    let line = sandbox.fail(["pull", &format!("oci-archive:{}", file.display())]);
+    assert_eq!(line.matches("not an intact tar file").count(), 1, "{line}");
     assert_eq!(sandbox.cached_files().len(), 0);
 }
 

@@ -49,7 +49,7 @@ fn a_good_registry_is_read() {
 #[test]
 fn no_such_manifest() {
     let line = refusal_of_the_manifest(|_| with(404, &[], ""));
-    assert_says(&line, &["no manifest latest"]);
+    assert_says(&line, &["/team/app has no manifest latest"]);
 }
 
 #[test]

@@ -47,9 +47,7 @@ impl Archive {
                 path.display()
             )));
         }
-        let members = scan(&file, metadata.len()).map_err(|error| {
-            Error::new(error.kind(), format!("{}: {error}", path.display())).caused_by(error)
-        })?;
+        let members = scan(&file, metadata.len(), path)?;
         Ok(Self {
             file: Arc::new(file),
             members,
@@ -79,8 +77,10 @@ impl Content for Archive {
     }
 }
 
-fn scan(file: &File, file_len: u64) -> Result<HashMap<String, Member>> {
-    let malformed = |why: &str| Error::corrupt(format!("not an intact tar file: {why}"));
+/// `path` is for messages alone.
+fn scan(file: &File, file_len: u64, path: &Path) -> Result<HashMap<String, Member>> {
+    let path = path.display();
+    let malformed = |why: &str| Error::corrupt(format!("{path} is not an intact tar file: {why}"));
     let mut parser = Parser::new(Limits {
         max_path_len: Some(MAX_NAME_LEN),
         ..Limits::default()
@@ -99,11 +99,11 @@ fn scan(file: &File, file_len: u64) -> Result<HashMap<String, Member>> {
         let available = (file_len - at).min(wanted as u64) as usize;
         let mut block = vec![0; available];
         file.read_exact_at(&mut block, at)
-            .map_err(|error| Error::unavailable("the archive cannot be read").caused_by(error))?;
+            .map_err(|error| Error::unavailable(format!("{path} cannot be read")).caused_by(error))?;
         if at == 0 && is_compressed(&block) {
-            return Err(Error::permanent(
-                "the archive is compressed: decompress it first, it is read at offsets",
-            ));
+            return Err(Error::permanent(format!(
+                "{path} is compressed: decompress it first, it is read at offsets"
+            )));
         }
         let event = parser
             .parse(&block)
@@ -133,7 +133,7 @@ fn scan(file: &File, file_len: u64) -> Result<HashMap<String, Member>> {
             members.insert(name, member);
             if members.len() > MAX_MEMBERS {
                 return Err(Error::permanent(format!(
-                    "the archive has more than {MAX_MEMBERS} members"
+                    "{path} has more than {MAX_MEMBERS} members"
                 )));
             }
         }

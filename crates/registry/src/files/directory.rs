@@ -25,6 +25,10 @@ impl Directory {
     /// Opens `path`, which the user named and which may lead through symbolic links. Blocks.
     pub(super) fn open(path: &Path, stats: OriginStats) -> Result<Self> {
         let dir = open(path)?;
+        let metadata = dir.metadata().map_err(|error| failed(path, error))?;
+        if !metadata.is_dir() {
+            return Err(Error::permanent(format!("{} is not a directory", path.display())));
+        }
         Ok(Self {
             path: path.to_owned(),
             dir,

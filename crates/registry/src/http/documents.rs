@@ -45,11 +45,12 @@ impl RegistryDocuments<'_> {
             })
             .await?;
         found.map(|(_, document)| document).ok_or_else(|| {
-            let host = self.endpoints.last().map_or("the registry", Endpoint::host);
-            Error::new(
-                ErrorKind::NotFound,
-                format!("{host} has no {} {name}", resource.noun()),
-            )
+            let place = self.endpoints.last().map_or_else(
+                || "the registry".to_owned(),
+                |endpoint| format!("{}/{}", endpoint.host(), endpoint.repository.path()),
+            );
+            let message = format!("{place} has no {} {name}", resource.noun());
+            Error::new(ErrorKind::NotFound, message)
         })
     }
 
