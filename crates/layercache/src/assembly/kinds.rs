@@ -36,8 +36,8 @@ pub struct Kinds {
     constructors: BTreeMap<Box<str>, Constructor>,
 }
 
-/// Kinds that this crate can have, and the feature each needs.
-const FEATURES: [(&str, &str); 2] = [("disk", "disk"), ("registry", "registry")];
+/// Kinds that this crate can have, each with the feature of its name.
+const FEATURES: [&str; 2] = ["disk", "registry"];
 
 impl Kinds {
     /// The kinds of the features that are compiled in.
@@ -64,8 +64,8 @@ impl Kinds {
         let kind = tier.kind();
         let constructor = self.constructors.get(kind).ok_or_else(|| ConfigError::Kind {
             kind: kind.to_owned(),
-            why: match FEATURES.iter().find(|(name, _)| *name == kind) {
-                Some((_, feature)) => format!("needs the feature `{feature}`, which this build is without"),
+            why: match FEATURES.iter().find(|feature| **feature == kind) {
+                Some(feature) => format!("needs the feature `{feature}`, which this build is without"),
                 None => {
                     let known: Vec<_> = self.constructors.keys().map(|kind| format!("`{kind}`")).collect();
                     format!("is unknown: this build has {}", known.join(", "))
