@@ -95,21 +95,20 @@ impl Pilot {
                 }
             };
             self.flight.begin_searching();
-            match failed {
-                FillError::Tier(error) => {
-                    let at = tier.unwrap_or(hit.source);
-                    let error = cache.blame(at, layer, error);
+            match (failed, tier) {
+                (FillError::Tier(error), Some(tier)) => {
+                    let error = cache.blame(tier, layer, error);
                     tracing::warn!(%error, "tier not filled");
-                    route.no_claim.insert(at);
+                    route.no_claim.insert(tier);
                 }
-                FillError::Source(error) => {
+                (FillError::Source(error) | FillError::Tier(error), _) => {
                     let error = cache.blame(hit.source, layer, error);
                     if error.kind() == ErrorKind::Corrupt && cache.remove_corrupt(hit.source, layer).await {
                         route.repaired.push(hit.source);
                     }
                     route.fail(hit.source, error);
                 }
-                FillError::DiffId(error) => {
+                (FillError::DiffId(error), _) => {
                     let error = cache.blame(hit.source, layer, error);
                     route.suspects.push(hit.source);
                     route.fail(hit.source, error);
