@@ -11,12 +11,7 @@ use super::context::Context;
 use super::output;
 
 pub(super) async fn run(context: &Context, command: Cat) -> Result<()> {
-    let image = context.resolve(&command.image).await?;
-    let tree = context
-        .stack
-        .image_tree(&image.layers)
-        .await
-        .with_context(|| command.image.to_string())?;
+    let (image, tree) = context.resolve_tree(&command.image).await?;
     let mut readers = HashMap::new();
     for path in &command.paths {
         let place = || format!("{} in {}", path.display(), command.image);

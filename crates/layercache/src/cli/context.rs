@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use layercache::registry::{Image, ImageLocation, Platform};
+use layercache::tree::ImageTree;
 use layercache::{Config, Kinds, Stack, TierConfig};
 
 use super::args::Global;
@@ -39,6 +40,14 @@ impl Context {
             bail!("{location}: the image is for {found}, not for {wanted}");
         }
         Ok(image)
+    }
+
+    /// The image and its file tree.
+    pub(crate) async fn resolve_tree(&self, location: &ImageLocation) -> Result<(Image, ImageTree)> {
+        let image = self.resolve(location).await?;
+        let tree = self.stack.image_tree(&image.layers).await;
+        let tree = tree.with_context(|| location.to_string())?;
+        Ok((image, tree))
     }
 }
 

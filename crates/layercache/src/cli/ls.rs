@@ -12,12 +12,7 @@ use super::context::Context;
 use super::output;
 
 pub(super) async fn run(context: &Context, command: Ls) -> Result<()> {
-    let image = context.resolve(&command.image).await?;
-    let tree = context
-        .stack
-        .image_tree(&image.layers)
-        .await
-        .with_context(|| command.image.to_string())?;
+    let (_, tree) = context.resolve_tree(&command.image).await?;
     tokio::task::spawn_blocking(move || list(&tree, &command)).await?
 }
 
