@@ -26,24 +26,18 @@ pub(crate) fn verify(bytes: ByteStream, tier: &str, layer: &LayerDescriptor) -> 
     let Some(expected) = layer.diff_id else {
         return bytes;
     };
+    let hasher = DigestHasher::new(expected.algorithm());
     let (tier, digest) = (Box::<str>::from(tier), layer.digest);
-    let state = Some((bytes, DigestHasher::new(expected.algorithm())));
-    stream::unfold(state, move |state| {
-        let tier = tier.clone();
-        async move {
-            let (mut bytes, hasher) = state?;
-            match bytes.next().await {
-                Some(Ok(piece)) => match hash(hasher, DigestHasher::update, piece.clone()).await {
-                    Ok(hasher) => Some((Ok(piece), Some((bytes, hasher)))),
-                    Err(error) => Some((Err(error), None)),
-                },
-                Some(Err(error)) => Some((Err(error), None)),
-                None => {
-                    let error = check_diff_id(&expected, &hasher.finish()).err()?;
-                    Some((Err(error.at(&tier, "read").of_layer(&digest)), None))
-                }
-            }
-        }
+    let state = (bytes, hasher, expected, tier, digest);
+    stream::try_unfold(state, |(mut bytes, hasher, expected, tier, digest)| async move {
+        let Some(piece) = bytes.try_next().await? else {
+            let verified = check_diff_id(&expected, &hasher.finish());
+            return verified
+                .map(|()| None)
+                .map_err(|error| error.at(&tier, "read").of_layer(&digest));
+        };
+        let hasher = hash(hasher, DigestHasher::update, piece.clone()).await?;
+        Ok(Some((piece, (bytes, hasher, expected, tier, digest))))
     })
     .boxed()
 }

@@ -107,12 +107,7 @@ async fn two_descriptors_of_one_layer_cost_one_stream() {
         .build()
         .unwrap();
     let with_size = layer.clone().with_size(8);
-    let (a, b, ()) = tokio::join!(cache.get(&layer), cache.get(&with_size), async {
-        for _ in 0..100 {
-            tokio::task::yield_now().await
-        }
-        origin.gate.add_permits(1000)
-    });
+    let (a, b, ()) = tokio::join!(cache.get(&layer), cache.get(&with_size), origin.release_late());
     a.unwrap();
     b.unwrap();
     assert_eq!(origin.streams(), 1);
@@ -130,12 +125,7 @@ async fn a_false_claim_is_invalid_although_the_layer_came_meanwhile() {
         .max_concurrent_fills(1)
         .build()
         .unwrap();
-    let (a, b, ()) = tokio::join!(cache.get(&layer), cache.get(&hostile), async {
-        for _ in 0..100 {
-            tokio::task::yield_now().await
-        }
-        origin.gate.add_permits(1000)
-    });
+    let (a, b, ()) = tokio::join!(cache.get(&layer), cache.get(&hostile), origin.release_late());
     a.unwrap();
     assert_eq!(
         b.map(|_| ()).map_err(|e| e.kind()),
