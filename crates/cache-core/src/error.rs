@@ -20,6 +20,9 @@ pub enum ErrorKind {
     Unavailable,
     /// Found, but wrong: drop it there and ask the next source.
     Corrupt,
+    /// Found, but it is not what the image claims, and which of both is wrong is not known: ask the next source, and drop
+    /// it here only once that has proven the image right.
+    Disputed,
     /// Denied, unsupported or misconfigured: ask the next source, but never retry here.
     Permanent,
     /// The request contradicts content that is already verified, or can be fulfilled by nobody: asking any other
@@ -73,6 +76,11 @@ impl Error {
     /// An [`ErrorKind::Corrupt`] error.
     pub fn corrupt(message: impl Into<Box<str>>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// An [`ErrorKind::Disputed`] error.
+    pub fn disputed(message: impl Into<Box<str>>) -> Self {
+        Self::new(ErrorKind::Disputed, message)
     }
 
     /// An [`ErrorKind::Permanent`] error.

@@ -9,12 +9,12 @@
 //!    156      8  length of the layer in bytes
 //!    164      4  chunk length in bytes, 524288
 //!    168   32 n  BLAKE3 of each chunk, in order; n = ceil(length / chunk length)
-//!   last     32  BLAKE3 of everything before it
+//!   last     32  seal: BLAKE3 of everything before it, in a shared store keyed where the deployment has a key
 //! ```
 
 use bytes::Bytes;
 
-use crate::{Algorithm, Digest, DigestHasher, Error, Result};
+use crate::{Algorithm, Digest, DigestHasher, Error, Result, Seal};
 
 /// Length of a chunk in bytes: the unit of remote storage and of verification.
 pub const CHUNK_LEN: u32 = 512 * 1024;
@@ -70,13 +70,24 @@ impl LayerIndex {
             .is_some_and(|hash| blake3::hash(bytes) == *hash)
     }
 
+    /// Length in bytes of chunk number `chunk`; 0 past the end.
+    pub fn chunk_len(&self, chunk: usize) -> usize {
+        let start = (chunk as u64).saturating_mul(CHUNK_LEN.into());
+        // At most `CHUNK_LEN`, which any usize holds.
+        self.len.saturating_sub(start).min(CHUNK_LEN.into()) as usize
+    }
+
     /// How many bytes the index of a layer of `len` bytes takes.
     pub fn encoded_len(len: u64) -> u64 {
         HEADER_LEN as u64 + (len.div_ceil(CHUNK_LEN.into()) + 1) * HASH_LEN as u64
     }
 
-    /// The format drawn at the top of this file.
+    /// The format drawn at the top of this file, with a [plain](Seal::plain) seal.
     pub fn encode(&self) -> Bytes {
+        self.encode_sealed(&Seal::plain())
+    }
+
+    pub(crate) fn encode_sealed(&self, seal: &Seal) -> Bytes {
         let mut out = Vec::with_capacity(HEADER_LEN + (self.chunks.len() + 1) * HASH_LEN);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -87,7 +98,7 @@ impl LayerIndex {
         for chunk in &self.chunks {
             out.extend_from_slice(chunk);
         }
-        let seal = blake3::hash(&out);
+        let seal = seal.of(&out);
         out.extend_from_slice(seal.as_bytes());
         Bytes::from(out)
     }
@@ -97,6 +108,10 @@ impl LayerIndex {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) for anything that [`encode`](Self::encode) does not write.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_sealed(bytes, &Seal::plain())
+    }
+
+    pub(crate) fn decode_sealed(bytes: &[u8], key: &Seal) -> Result<Self> {
         let corrupt = |what: &str| Error::corrupt(format!("the layer's index {what}"));
         let (body, seal) = bytes
             .split_last_chunk::<HASH_LEN>()
@@ -110,8 +125,9 @@ impl LayerIndex {
         if version != VERSION {
             return Err(corrupt(&format!("has version {version}, not {VERSION}")));
         }
-        if blake3::hash(body) != *seal {
-            return Err(corrupt("does not match its own hash"));
+        // Compared in constant time.
+        if key.of(body) != *seal {
+            return Err(corrupt("does not match its seal"));
         }
         let digest = decode_digest(&header[12..]).ok_or_else(|| corrupt("has no valid digest"))?;
         let diff_id =

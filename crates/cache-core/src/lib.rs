@@ -33,24 +33,30 @@
 //! ```
 
 mod cache;
+mod chunked;
 mod descriptor;
 mod digest;
 mod error;
 mod index;
 mod inflate;
+mod lease;
 mod memory;
 mod metered;
+mod seal;
 mod source;
 mod tier;
 mod verify;
 
 pub use cache::{LayerCache, LayerCacheBuilder};
+pub use chunked::{ChunkStore, ChunkedReader, FetchPlan, RecentChunks};
 pub use descriptor::LayerDescriptor;
 pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};
 pub use error::{Error, ErrorKind, Result};
 pub use index::{CHUNK_LEN, ChunkHash, IndexBuilder, LayerIndex};
 pub use inflate::{BlobReader, InflateLimits, InflateStats, Inflater};
+pub use lease::{Acquired, Holder, Lease, Leases, Release};
 pub use memory::MemoryTier;
 pub use metered::{Metered, SourceCounts, SourceStats};
+pub use seal::Seal;
 pub use source::{ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt};
 pub use tier::{Claim, LayerStat, LayerWriter, Tier};

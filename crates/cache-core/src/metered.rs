@@ -35,7 +35,7 @@ pub struct SourceCounts {
     pub misses: u64,
     /// Operations that failed without telling anything about the layer.
     pub unavailable: u64,
-    /// Operations that found wrong bytes.
+    /// Operations that found wrong bytes, or others than the image claims.
     pub corrupt: u64,
     /// Bytes read, by reads and by streams.
     pub read_bytes: u64,
@@ -69,7 +69,7 @@ impl SourceStats {
         if let Err(error) = &result {
             match error.kind() {
                 ErrorKind::Unavailable | ErrorKind::Permanent => Self::add(&self.unavailable, 1),
-                ErrorKind::Corrupt => Self::add(&self.corrupt, 1),
+                ErrorKind::Corrupt | ErrorKind::Disputed => Self::add(&self.corrupt, 1),
                 ErrorKind::NotFound | ErrorKind::Invalid => {}
             }
         }

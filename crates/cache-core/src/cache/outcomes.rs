@@ -33,7 +33,7 @@ impl Outcomes {
     pub(super) fn into_error(mut self, cache: &str, layer: &Digest) -> Option<Error> {
         let hope = |error: &Error| match error.kind() {
             ErrorKind::Unavailable => 0,
-            ErrorKind::Corrupt => 1,
+            ErrorKind::Corrupt | ErrorKind::Disputed => 1,
             _ => 2,
         };
         let kind = self.0.iter().min_by_key(|error| hope(error))?.kind();
