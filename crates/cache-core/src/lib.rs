@@ -47,7 +47,7 @@ mod source;
 mod tier;
 mod verify;
 
-pub use cache::{LayerCache, LayerCacheBuilder};
+pub use cache::{Copying, LayerCache, LayerCacheBuilder, Publication, SourceOptions};
 pub use chunked::{ChunkStore, ChunkedReader, FetchPlan, RecentChunks};
 pub use descriptor::LayerDescriptor;
 pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};

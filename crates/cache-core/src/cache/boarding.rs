@@ -72,6 +72,21 @@ impl Flights {
         }
     }
 
+    /// Waits until no flight brings the layer.
+    pub(super) async fn settled(&self, digest: &Digest) {
+        loop {
+            let flight = {
+                let table = self.lock();
+                let mut flights = table.by_key.iter();
+                flights
+                    .find(|(key, _)| key.digest == *digest)
+                    .map(|(_, flight)| Arc::clone(flight))
+            };
+            let Some(flight) = flight else { return };
+            let _ = flight.landed().await;
+        }
+    }
+
     pub(super) async fn idle(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.count.subscribe().wait_for(|&count| count == 0).await;
@@ -104,13 +119,8 @@ pub(super) async fn open(
                 continue;
             }
         };
-        let landed = if cache.early_reads {
-            match flight.readable().await {
-                Some(landed) => landed,
-                None => return Ok(Some(Opened::Flight(flight))),
-            }
-        } else {
-            flight.landed().await
+        let Some(landed) = flight.readable().await else {
+            return Ok(Some(Opened::Flight(flight)));
         };
         match landed {
             Ok(Some(hit)) => return Ok(Some(Opened::Hit(hit))),

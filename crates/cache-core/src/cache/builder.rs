@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::Semaphore;
 
 use super::boarding::Flights;
-use super::search::Entry;
+use super::options::{Entry, SourceOptions};
 use super::source_set::MAX_SOURCES;
+use super::tasks::Tasks;
 use super::write_back::WriteBack;
 use super::{Inner, LayerCache};
 use crate::{Error, LayerSource, Result, Tier};
@@ -37,15 +38,27 @@ impl Default for LayerCacheBuilder {
 impl LayerCacheBuilder {
     /// Appends a tier: read like any source, and filled from the sources behind it.
     #[must_use]
-    pub fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
-        self.sources.push(Entry::tier(tier));
+    pub fn tier(self, tier: Arc<dyn Tier>) -> Self {
+        self.tier_with(tier, SourceOptions::default())
+    }
+
+    /// Appends a tier that is used as `options` say.
+    #[must_use]
+    pub fn tier_with(mut self, tier: Arc<dyn Tier>, options: SourceOptions) -> Self {
+        self.sources.push(Entry::tier(tier, options));
         self
     }
 
     /// Appends a source that is only read.
     #[must_use]
-    pub fn source(mut self, source: Arc<dyn LayerSource>) -> Self {
-        self.sources.push(Entry::source(source));
+    pub fn source(self, source: Arc<dyn LayerSource>) -> Self {
+        self.source_with(source, SourceOptions::default())
+    }
+
+    /// Appends a source that is only read, and used as `options` say.
+    #[must_use]
+    pub fn source_with(mut self, source: Arc<dyn LayerSource>, options: SourceOptions) -> Self {
+        self.sources.push(Entry::source(source, options));
         self
     }
 
@@ -100,6 +113,7 @@ impl LayerCacheBuilder {
             fills: Semaphore::new(fills),
             flights: Flights::default(),
             write_back: WriteBack::default(),
+            lease_tasks: Tasks::default(),
             closed: AtomicBool::new(false),
         })))
     }

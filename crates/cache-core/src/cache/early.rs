@@ -28,6 +28,11 @@ impl EarlyBytes {
         }
     }
 
+    /// From now on something can be read early.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.beginnings.is_empty() && !self.lost
     }

@@ -1,10 +1,10 @@
 //! One search and fill under way, as its readers see it.
 //!
-//! A flight is a task of the cache. Readers wait for its phase, or with `early_reads` for a watermark; they can go away at any
-//! time. The task itself may fail or panic: a guard ends the flight either way, so that nobody waits for ever.
+//! A flight is a task of the cache. Readers wait for its phase, or with `early_reads` for a watermark, or are served by the source
+//! while the fill is under way; they can go away at any time. The task itself may fail or panic: a guard ends the flight either way, so that nobody waits for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use crate::{Error, LayerReader, Result};
 #[derive(Clone, Debug)]
 pub(super) enum Opened {
     Hit(Hit),
-    /// A fill whose bytes may be read early.
+    /// A fill that can be read while it is under way.
     Flight(Arc<Flight>),
 }
 
@@ -27,7 +27,9 @@ pub(super) struct Flight {
     phase: watch::Sender<Phase>,
     /// The watermark: bytes that can be read from the partial reader of the current phase.
     written: watch::Sender<u64>,
-    /// Whether anybody has read bytes before they were verified.
+    /// Where the layer was last served from. A std mutex: held to copy or replace it.
+    served: Mutex<Option<Hit>>,
+    /// Whether anybody has read bytes before all of the layer was verified.
     read_early: AtomicBool,
     /// Why bytes that could be read early were wrong.
     refuted: OnceLock<Error>,
@@ -36,15 +38,23 @@ pub(super) struct Flight {
 #[derive(Clone, Debug)]
 enum Phase {
     Searching,
+    /// Read early: nothing of it is verified before the end.
     Filling(Arc<dyn LayerReader>),
+    /// Read where it was found, piece by piece verified, or from the copy as far as that has come.
+    Serving {
+        hit: Hit,
+        copy: Option<Arc<dyn LayerReader>>,
+    },
     Landed(Result<Option<Hit>>),
 }
 
 /// What a reader can read from a flight.
 #[derive(Debug)]
 pub(super) enum Readable {
-    /// Not verified yet.
+    /// A copy that is not complete yet.
     Early(Arc<dyn LayerReader>),
+    /// Where the layer was found.
+    Source(Arc<dyn LayerReader>),
     Landed(Result<Option<Hit>>),
 }
 
@@ -54,6 +64,7 @@ impl Flight {
             repository,
             phase: watch::Sender::new(Phase::Searching),
             written: watch::Sender::new(0),
+            served: Mutex::default(),
             read_early: AtomicBool::new(false),
             refuted: OnceLock::new(),
         }
@@ -64,15 +75,53 @@ impl Flight {
         self.repository.as_ref() == repository
     }
 
-    pub(super) fn begin_searching(&self) {
+    /// The source that was read from has failed. What it `served` may be wrong, or it may just be gone.
+    pub(super) fn begin_searching(&self, wrong: bool) {
+        if wrong {
+            self.lock_served().take();
+        }
         self.phase.send_replace(Phase::Searching);
     }
 
-    /// From now on what is written can be read from `partial`, if there is one.
-    pub(super) fn begin_filling(&self, partial: Option<Arc<dyn LayerReader>>) {
+    /// From now on the layer can be read at `hit`.
+    pub(super) fn begin_serving(&self, hit: Hit) {
+        *self.lock_served() = Some(hit.clone());
+        self.phase.send_replace(Phase::Serving { hit, copy: None });
+    }
+
+    /// From now on what is written can be read from `partial`, if there is one: by those who are served anyway, and with `early`
+    /// by all.
+    pub(super) fn begin_filling(&self, partial: Option<Arc<dyn LayerReader>>, early: bool) {
         self.written.send_replace(0);
-        if let Some(partial) = partial {
-            self.phase.send_replace(Phase::Filling(partial));
+        self.phase.send_modify(|phase| match (phase, partial) {
+            (Phase::Serving { copy, .. }, partial) => *copy = partial,
+            (phase, Some(partial)) if early => *phase = Phase::Filling(partial),
+            (phase, _) => *phase = Phase::Searching,
+        });
+    }
+
+    /// The tier that was filled has failed.
+    pub(super) fn end_filling(&self) {
+        self.phase.send_modify(|phase| match phase {
+            Phase::Serving { copy, .. } => *copy = None,
+            phase => *phase = Phase::Searching,
+        });
+    }
+
+    /// Where the layer was last served from, if nothing of that was found wrong.
+    pub(super) fn served(&self) -> Option<Hit> {
+        self.lock_served().clone()
+    }
+
+    fn lock_served(&self) -> MutexGuard<'_, Option<Hit>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Length of the layer in bytes, where that is known already.
+    pub(super) fn len(&self) -> Option<u64> {
+        match &*self.phase.borrow() {
+            Phase::Serving { hit, .. } | Phase::Landed(Ok(Some(hit))) => hit.reader.len(),
+            _ => None,
         }
     }
 
@@ -130,15 +179,15 @@ impl Flight {
         loop {
             match &*phase.borrow_and_update() {
                 Phase::Searching => {}
-                Phase::Filling(_) => return None,
+                Phase::Filling(_) | Phase::Serving { .. } => return None,
                 Phase::Landed(result) => return Some(result.clone()),
             }
             let _ = phase.changed().await;
         }
     }
 
-    /// What serves `len` bytes at `offset`: what is written so far as soon as that covers them, or what the flight ended
-    /// with.
+    /// What serves `len` bytes at `offset`: what is written so far as soon as that covers them, the source where it serves, or
+    /// what the flight ended with.
     pub(super) async fn reader_at(&self, offset: u64, len: usize) -> Readable {
         let end = offset.saturating_add(len as u64);
         let mut phase = self.phase.subscribe();
@@ -150,6 +199,15 @@ impl Flight {
                     // While the phase is borrowed it cannot change: whoever ends this fill sees the mark.
                     self.read_early.store(true, Ordering::Relaxed);
                     return Readable::Early(Arc::clone(partial));
+                }
+                Phase::Serving { hit, copy } => {
+                    self.read_early.store(true, Ordering::Relaxed);
+                    return match copy {
+                        Some(copy) if *written.borrow_and_update() >= end => {
+                            Readable::Early(Arc::clone(copy))
+                        }
+                        _ => Readable::Source(Arc::clone(&hit.reader)),
+                    };
                 }
                 Phase::Filling(_) | Phase::Searching => {}
             }

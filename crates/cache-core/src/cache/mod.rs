@@ -2,15 +2,21 @@
 
 mod boarding;
 mod builder;
+mod claims;
 mod early;
 mod fill;
 mod flight;
+mod keeper;
+mod options;
 mod outcomes;
 mod pilot;
+mod publish;
 mod reader;
+mod route;
 mod search;
 mod source_set;
 mod streaming;
+mod tasks;
 mod write_back;
 
 #[cfg(test)]
@@ -24,20 +30,24 @@ use tokio::sync::Semaphore;
 
 use self::boarding::Flights;
 use self::flight::Opened;
+use self::options::Entry;
 use self::reader::CacheReader;
-use self::search::Entry;
 use self::source_set::SourceSet;
+use self::tasks::Tasks;
 use self::write_back::WriteBack;
 use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result};
 
 pub use self::builder::LayerCacheBuilder;
+pub use self::options::{Copying, SourceOptions};
+pub use self::publish::Publication;
 
 /// Sources in an order of preference, as one source.
 ///
 /// # How a layer is opened
 /// The sources are asked in order, and the first that has the layer serves it. What was found far away fills a tier in
 /// front of it: the nearest that can be read while it is written, or else the first that can be written; further
-/// tiers in front are filled from there in the background. A source that is down, denies, or has wrong bytes costs
+/// tiers in front are filled from there in the background. A source that serves verified ranges is read at once, until the
+/// tier in front is filled; [`SourceOptions`] decide. A source that is down, denies, or has wrong bytes costs
 /// its time-out and is passed over, also in the middle of a read; wrong bytes are removed from the tier that
 /// had them. Only when every source knows that it does not have the layer is it absent.
 ///
@@ -67,6 +77,7 @@ struct Inner {
     fills: Semaphore,
     flights: Flights,
     write_back: WriteBack,
+    lease_tasks: Tasks,
     closed: AtomicBool,
 }
 
@@ -81,11 +92,17 @@ impl LayerCache {
         self.0.flights.progress(layer)
     }
 
-    /// Waits until no fill and no write-back is under way: all that have begun have ended, well or not. While others keep
+    /// Waits until no fill and no write-back is under way, and every lease is given back: all that have begun have ended, well or not. While others keep
     /// opening cold layers, that may be never.
     pub async fn flush(&self) {
         self.0.flights.idle().await;
         self.0.write_back.idle().await;
+        self.0.lease_tasks.idle().await;
+    }
+
+    /// Waits until no fill of `layer` is under way, well or not. Write-backs may be.
+    pub async fn settled(&self, layer: &Digest) {
+        self.0.flights.settled(layer).await;
     }
 
     /// Refuses further layers, and waits for what is under way like [`flush`](Self::flush). Readers that are open go on,

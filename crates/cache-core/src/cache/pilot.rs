@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::boarding::Key;
-use super::early::EarlyBytes;
+use super::claims::Claimed;
 use super::fill::{Fill, FillError};
 use super::flight::Flight;
-use super::outcomes::Outcomes;
+use super::keeper::Lessee;
+use super::options::Copying;
+use super::route::Route;
 use super::search::{Found, Hit, Search};
-use super::source_set::SourceSet;
 use super::{Inner, LayerCache};
 use crate::{Error, ErrorKind, LayerDescriptor, Result};
 
@@ -49,43 +50,54 @@ impl Pilot {
                 cache.fills.acquire().await.map_err(closed)?
             }
         };
-        let mut route = Route {
-            skip: self.key.skip,
-            ..Route::new(cache.early_reads)
-        };
+        let mut route = Route::new(self.key.skip, cache.early_reads);
+        let lessee = Lessee::new(&cache.lease_tasks);
         // Each round excludes a source or a tier, so there are at most two per source.
         loop {
-            let (no_claim, first) = (route.no_claim, first.take());
             let search = Search {
                 cache,
                 layer,
-                skip: &mut route.skip,
-                no_claim,
-                first,
+                route: &mut route,
+                first: first.take(),
+                lessee: &lessee,
             };
-            let Some(Found {
-                hit,
-                claim,
-                mut missed,
-            }) = search.run(&mut route.outcomes).await?
-            else {
+            let Some(Found { hit, claims }) = search.run().await? else {
                 return match route.outcomes.into_error(&cache.name, &layer.digest) {
                     Some(error) => Err(error),
                     None => Ok(None),
                 };
             };
+            let entry = &cache.sources[hit.source];
+            if entry.options.fill == Copying::Off {
+                return Ok(Some(self.served(layer, hit, &[], route).await));
+            }
+            if entry.serves_at_once() && claims.fills_on_the_way() {
+                route.early.keep();
+                self.flight.begin_serving(hit.clone());
+            }
+            let (claimed, mut missed) = claims.claim(entry.reads_ranges()).await?;
             let fill = Fill::new(layer, &hit.reader, cache.max_layer_bytes, &mut route.early);
-            let (failed, tier) = match claim {
-                None if fill.has_early_bytes() && self.flight.was_read_early() => match fill.prove().await {
-                    Ok(()) => return Ok(Some(self.served(layer, hit, &missed, route).await)),
-                    Err(error) => (error, None),
-                },
-                None => return Ok(Some(self.served(layer, hit, &missed, route).await)),
-                Some((tier, writer)) => {
-                    self.flight
-                        .begin_filling(writer.partial().filter(|_| cache.early_reads));
-                    match fill.into(writer, |written| self.flight.advance(written)).await {
+            let (failed, tier) = match claimed {
+                Claimed::Filled(hit) => return Ok(Some(self.served(layer, hit, &missed, route).await)),
+                Claimed::None if fill.has_early_bytes() && self.flight.was_read_early() => {
+                    match fill.prove().await {
+                        Ok(()) => return Ok(Some(self.served(layer, hit, &missed, route).await)),
+                        Err(error) => (error, None),
+                    }
+                }
+                Claimed::None => return Ok(Some(self.served(layer, hit, &missed, route).await)),
+                Claimed::Tier(tier, writer) => {
+                    self.flight.begin_filling(writer.partial(), cache.early_reads);
+                    let progress = |written| {
+                        self.flight.advance(written);
+                        lessee.work().tell(written);
+                    };
+                    match fill.into(writer, progress).await {
                         Ok(reader) => {
+                            if entry.reads_ranges() {
+                                let source = entry.source.name();
+                                tracing::info!(digest = %layer.digest, source, bytes = reader.len(), "loaded from remote cache");
+                            }
                             missed.append(&mut self.repaired(layer, &mut route).await);
                             let hit = Hit { source: tier, reader };
                             return Ok(Some(self.served(layer, hit, &missed, route).await));
@@ -94,24 +106,26 @@ impl Pilot {
                     }
                 }
             };
-            self.flight.begin_searching();
             match (failed, tier) {
                 (FillError::Tier(error), Some(tier)) => {
+                    // What is served from the source goes on.
+                    self.flight.end_filling();
                     let error = cache.blame(tier, layer, error);
                     tracing::warn!(%error, "tier not filled");
                     route.no_claim.insert(tier);
                 }
                 (FillError::Source(error) | FillError::Tier(error), _) => {
                     let error = cache.blame(hit.source, layer, error);
-                    if error.kind() == ErrorKind::Corrupt && cache.remove_corrupt(hit.source, layer).await {
+                    let corrupt = error.kind() == ErrorKind::Corrupt;
+                    self.flight.begin_searching(corrupt);
+                    if corrupt && cache.remove_corrupt(hit.source, layer).await {
                         route.repaired.push(hit.source);
                     }
                     route.fail(hit.source, error);
                 }
                 (FillError::DiffId(error), _) => {
-                    let error = cache.blame(hit.source, layer, error);
-                    route.suspects.push(hit.source);
-                    route.fail(hit.source, error);
+                    self.flight.begin_searching(true);
+                    route.suspect(hit.source, cache.blame(hit.source, layer, error));
                 }
             }
         }
@@ -128,7 +142,11 @@ impl Pilot {
                 .refute(error.at(&self.cache.0.name, "read").of_layer(&layer.digest));
         }
         route.outcomes.passed_over();
-        self.cache.0.write_back.start(&self.cache, layer, &hit, missed);
+        let cache = &self.cache.0;
+        cache
+            .write_back
+            .start(cache, layer, &hit, missed, route.lease.take())
+            .await;
         hit
     }
 
@@ -141,35 +159,6 @@ impl Pilot {
             }
         }
         std::mem::take(&mut route.repaired)
-    }
-}
-
-/// What a flight has found out about the sources so far.
-#[derive(Debug, Default)]
-struct Route {
-    outcomes: Outcomes,
-    /// Not asked again.
-    skip: SourceSet,
-    /// Not claimed again.
-    no_claim: SourceSet,
-    /// Have other bytes than the image claims.
-    suspects: Vec<usize>,
-    /// Were rid of wrong bytes.
-    repaired: Vec<usize>,
-    early: EarlyBytes,
-}
-
-impl Route {
-    fn new(early_reads: bool) -> Self {
-        Self {
-            early: EarlyBytes::new(early_reads),
-            ..Self::default()
-        }
-    }
-
-    fn fail(&mut self, source: usize, error: Error) {
-        self.outcomes.failed(error);
-        self.skip.insert(source);
     }
 }
 

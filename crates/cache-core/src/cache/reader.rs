@@ -155,6 +155,18 @@ impl CacheReader {
                 // The tier's trouble, which the fill will notice or survive: its end decides.
                 flight.landed().await
             }
+            Readable::Source(source) => match source.read_at(offset, buf).await {
+                Ok(read) => {
+                    self.read_early.store(true, Ordering::Relaxed);
+                    return Ok(Some(read));
+                }
+                Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
+                Err(error) => {
+                    // The fill reads from there too: it will survive, or find another source.
+                    tracing::warn!(%error, "read failed, waiting for the fill");
+                    flight.landed().await
+                }
+            },
         };
         if let (true, Some(error)) = (self.read_early.load(Ordering::Relaxed), flight.refuted()) {
             return Err(error.clone());
@@ -169,8 +181,14 @@ impl CacheReader {
                 state.apart = true;
                 self.reopen(state, failed.err().unwrap_or_else(gone)).await?;
             }
-            Ok(None) => return Err(gone()),
-            Err(error) => return Err(error),
+            failed => match flight.served() {
+                // Nothing else has the layer, and where it was found it may still be.
+                Some(hit) => {
+                    state.opened = Opened::Hit(hit);
+                    self.replace(state);
+                }
+                None => return Err(failed.err().unwrap_or_else(gone)),
+            },
         }
         Ok(None)
     }
@@ -181,7 +199,7 @@ impl LayerReader for CacheReader {
     fn len(&self) -> Option<u64> {
         match self.state().opened {
             Opened::Hit(hit) => hit.reader.len(),
-            Opened::Flight(_) => None,
+            Opened::Flight(flight) => flight.len(),
         }
     }
 

@@ -1,31 +1,12 @@
-//! Asking the sources in order, and claiming the tier that is to be filled.
+//! Asking the sources in order.
 
 use std::sync::Arc;
 
 use super::Inner;
-use super::outcomes::Outcomes;
-use super::source_set::SourceSet;
-use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerWriter, Result, Tier};
-
-/// One source of a cache; `tier` is the same object where it can be filled.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) source: Arc<dyn LayerSource>,
-    pub(super) tier: Option<Arc<dyn Tier>>,
-}
-
-impl Entry {
-    pub(super) fn source(source: Arc<dyn LayerSource>) -> Self {
-        Self { source, tier: None }
-    }
-
-    pub(super) fn tier(tier: Arc<dyn Tier>) -> Self {
-        Self {
-            source: Arc::clone(&tier) as _,
-            tier: Some(tier),
-        }
-    }
-}
+use super::claims::Claims;
+use super::keeper::{Lessee, Turn};
+use super::route::Route;
+use crate::{Error, ErrorKind, LayerDescriptor, LayerReader, Result};
 
 /// Where a layer was found.
 #[derive(Clone, Debug)]
@@ -34,138 +15,100 @@ pub(super) struct Hit {
     pub(super) reader: Arc<dyn LayerReader>,
 }
 
-/// What a search found, and the tiers in front of it.
+/// What a search found, and the tiers in front of it that lack it.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     pub(super) hit: Hit,
-    /// The tier to fill before the layer is read; without one the hit is read where it is.
-    pub(super) claim: Option<(usize, Box<dyn LayerWriter>)>,
-    /// Further tiers in front that do not have the layer.
-    pub(super) missed: Vec<usize>,
+    pub(super) claims: Claims<'a>,
+}
+
+impl<'a> Found<'a> {
+    fn new(hit: Hit, claims: Claims<'a>) -> Self {
+        let claims = claims.in_front_of(hit.source);
+        Self { hit, claims }
+    }
 }
 
 /// One walk along the sources of a cache.
 #[derive(Debug)]
-pub(super) struct Search<'a> {
+pub(super) struct Search<'a, 'r> {
     pub(super) cache: &'a Inner,
     pub(super) layer: &'a LayerDescriptor,
-    /// Not asked at all; sources that fail are added, so that each costs its time-out once.
-    pub(super) skip: &'a mut SourceSet,
-    /// Not filled.
-    pub(super) no_claim: SourceSet,
+    pub(super) route: &'r mut Route,
     /// What the first source has just said, if that is known.
     pub(super) first: Option<Result<()>>,
+    pub(super) lessee: &'r Lessee,
 }
 
-impl Search<'_> {
-    /// Asks until a source has the layer. Errors are collected in `outcomes`; one that ends the search is returned.
+impl<'a> Search<'a, '_> {
+    /// Asks until a source has the layer. Errors are collected in the route; one that ends the search is returned.
     ///
-    /// A tier that can be read while it is written is claimed as soon as it has said that it lacks the layer, *before* the
-    /// farther sources are asked: so those are asked once per host, not once per process.
-    pub(super) async fn run(mut self, outcomes: &mut Outcomes) -> Result<Option<Found>> {
-        let mut claim = None;
-        let mut missed = Vec::new();
+    /// A source that serves ranges costs little to ask. Before any other is asked, the tier that is filled on the way is
+    /// claimed, so that those sources are asked once per host; and before an origin is asked, the lease on the layer is, so that
+    /// it is asked once per cluster.
+    pub(super) async fn run(mut self) -> Result<Option<Found<'a>>> {
+        let mut claims = Claims::new(self.cache, self.layer, self.route.no_claim);
+        let mut leased_at = None;
         for (source, entry) in self.cache.sources.iter().enumerate() {
-            if self.skip.contains(source) {
+            if self.route.skip.contains(source) {
                 continue;
             }
-            let opened = match self.first.take() {
-                Some(outcome) if source == 0 => outcome.map(|()| None),
-                _ => entry.source.open(self.layer).await,
+            let known = if source == 0 { self.first.take() } else { None };
+            if known.is_none() && !entry.serves_at_once() {
+                if let Some(hit) = claims.hold_on_the_way().await? {
+                    return Ok(Some(Found::new(hit, claims)));
+                }
+                if let (true, Some(at)) = (entry.is_origin(), leased_at)
+                    && let Some(hit) = self.lease(at).await
+                {
+                    return Ok(Some(Found::new(hit, claims)));
+                }
+            }
+            let opened = match known {
+                Some(outcome) => outcome.map(|()| None),
+                None => entry.source.open(self.layer).await,
             };
             match opened {
                 Ok(Some(reader)) => {
                     let hit = Hit { source, reader };
-                    return self.settle(hit, claim, missed).await.map(Some);
+                    return Ok(Some(Found::new(hit, claims)));
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Disputed => {
+                    self.route.suspect(source, error);
+                    continue;
+                }
                 Err(error) => {
                     let corrupt = error.kind() == ErrorKind::Corrupt;
-                    outcomes.failed(error);
+                    self.route.outcomes.failed(error);
                     // A tier rid of its wrong bytes can be filled afresh; one that is down is left alone.
                     if !(corrupt && self.cache.remove_corrupt(source, self.layer).await) {
-                        self.skip.insert(source);
+                        self.route.skip.insert(source);
                         continue;
                     }
                 }
             }
-            let Some(tier) = &entry.tier else { continue };
-            if self.no_claim.contains(source) {
-                continue;
-            }
-            if claim.is_some() || !entry.source.capabilities().read_while_write {
-                missed.push(source);
-                continue;
-            }
-            match self.create(tier).await? {
-                Some(Claim::Write(writer)) => claim = Some((source, writer)),
-                Some(Claim::Exists(reader)) => {
-                    return Ok(Some(Found {
-                        hit: Hit { source, reader },
-                        claim: None,
-                        missed,
-                    }));
-                }
-                None => {}
+            claims.missed(source);
+            if entry.options.leases.is_some() && entry.takes_layers() {
+                leased_at.get_or_insert(source);
             }
         }
         Ok(None)
     }
 
-    /// Decides how a hit is served: through a fill, or where it is.
-    async fn settle(
-        &self,
-        hit: Hit,
-        claim: Option<(usize, Box<dyn LayerWriter>)>,
-        mut missed: Vec<usize>,
-    ) -> Result<Found> {
-        let capabilities = self.cache.sources[hit.source].source.capabilities();
-        if claim.is_some() || (capabilities.random_access && capabilities.verified) {
-            return Ok(Found { hit, claim, missed });
+    /// Waits for this worker's turn to ask an origin, or for what another worker publishes at the tier `source`.
+    async fn lease(&mut self, source: usize) -> Option<Hit> {
+        if std::mem::replace(&mut self.route.lease_settled, true) {
+            return None;
         }
-        // An origin, and no tier that can be read while it is written: fill the first that takes the layer.
-        for position in 0..missed.len() {
-            let source = missed[position];
-            let Some(tier) = &self.cache.sources[source].tier else {
-                continue;
-            };
-            match self.create(tier).await? {
-                Some(Claim::Write(writer)) => {
-                    missed.remove(position);
-                    return Ok(Found {
-                        hit,
-                        claim: Some((source, writer)),
-                        missed,
-                    });
-                }
-                Some(Claim::Exists(reader)) => {
-                    missed.truncate(position);
-                    return Ok(Found {
-                        hit: Hit { source, reader },
-                        claim: None,
-                        missed,
-                    });
-                }
-                None => {}
+        match self.lessee.wait(self.cache, source, self.layer).await {
+            Turn::Mine(keeper) => {
+                self.route.lease = Some(keeper);
+                None
             }
-        }
-        Ok(Found {
-            hit,
-            claim: None,
-            missed: Vec::new(),
-        })
-    }
-
-    /// Claims a tier; one that cannot take the layer is not an obstacle to reading it.
-    async fn create(&self, tier: &Arc<dyn Tier>) -> Result<Option<Claim>> {
-        match tier.create(self.layer).await {
-            Ok(claim) => Ok(Some(claim)),
-            Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "tier not filled");
-                Ok(None)
-            }
+            Turn::Published(hit) => Some(hit),
+            Turn::Alone => None,
         }
     }
 }

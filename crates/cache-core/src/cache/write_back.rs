@@ -1,15 +1,18 @@
-//! Filling further tiers in the background, from a layer that is at hand.
+//! Filling further tiers, in the background unless a tier wants it otherwise, from a layer that is at hand.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use super::LayerCache;
+use super::Inner;
 use super::early::EarlyBytes;
 use super::fill::{Fill, FillError};
+use super::keeper::LeaseKeeper;
+use super::options::Copying;
 use super::search::Hit;
-use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier};
+use super::tasks::Tasks;
+use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Release, Result, Tier};
 
 /// Write-backs at work at once.
 const MAX_CONCURRENT: usize = 2;
@@ -23,107 +26,154 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct WriteBack {
     permits: Arc<Semaphore>,
-    queued: watch::Sender<usize>,
+    tasks: Tasks,
 }
 
 impl Default for WriteBack {
     fn default() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
-            queued: watch::Sender::new(0),
+            tasks: Tasks::default(),
         }
-    }
-}
-
-/// Counts one write-back for as long as it lives, however it ends.
-struct Queued(LayerCache);
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.0.write_back.queued.send_modify(|queued| *queued -= 1);
     }
 }
 
 impl WriteBack {
-    /// Begins to fill the tiers in `missed` from `hit`.
-    pub(super) fn start(&self, cache: &LayerCache, layer: &LayerDescriptor, hit: &Hit, missed: &[usize]) {
+    /// Fills the tiers in `missed` from `hit`, or begins to. `lease` is given back once the layer is published at its tier.
+    pub(super) async fn start(
+        &self,
+        cache: &Inner,
+        layer: &LayerDescriptor,
+        hit: &Hit,
+        missed: &[usize],
+        mut lease: Option<LeaseKeeper>,
+    ) {
         for &source in missed {
-            let Some(tier) = cache.0.sources[source].tier.clone() else {
+            let entry = &cache.sources[source];
+            let Some(tier) = entry.tier.clone() else {
                 continue;
             };
-            let admitted = self.queued.send_if_modified(|queued| {
-                let admitted = *queued < MAX_QUEUED;
-                *queued += usize::from(admitted);
-                admitted
-            });
-            if !admitted {
-                tracing::warn!(tier = tier.name(), digest = %layer.digest, "write-back dropped: the queue is full");
+            let job = Job {
+                copy: Copy {
+                    layer: layer.clone(),
+                    reader: Arc::clone(&hit.reader),
+                    tier,
+                    max_len: cache.max_layer_bytes,
+                },
+                permits: Arc::clone(&self.permits),
+                lease: lease.take_if(|lease| lease.source == source),
+            };
+            if entry.options.write_back == Copying::Inline {
+                job.run().await;
                 continue;
             }
-            let queued = Queued(cache.clone());
-            let (layer, reader) = (layer.clone(), Arc::clone(&hit.reader));
-            let permits = Arc::clone(&self.permits);
-            let max_len = cache.0.max_layer_bytes;
+            let Some(running) = self.tasks.begin(MAX_QUEUED) else {
+                let tier = job.copy.tier.name();
+                tracing::warn!(tier, digest = %layer.digest, "write-back dropped: the queue is full");
+                job.give_up();
+                continue;
+            };
             tokio::spawn(async move {
-                let _queued = queued;
-                let Ok(_permit) = permits.acquire().await else {
-                    return;
-                };
-                if let Err(error) = persist(&layer, &reader, &tier, max_len).await {
-                    tracing::warn!(%error, "write-back given up");
-                }
+                let _running = running;
+                job.run().await;
             });
         }
+    }
+
+    /// Copies a layer to one tier, in turn with the write-backs; whether it was not there yet.
+    pub(super) async fn copy(&self, copy: &Copy) -> Result<bool> {
+        let closed = |_| Error::unavailable("the cache is closed");
+        let _permit = self.permits.acquire().await.map_err(closed)?;
+        copy.persist(&|_| {}).await
     }
 
     pub(super) async fn idle(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.queued.subscribe().wait_for(|&queued| queued == 0).await;
+        self.tasks.idle().await;
     }
 }
 
-/// Tries until the tier has the layer, or says that it never will.
-async fn persist(
-    layer: &LayerDescriptor,
-    reader: &Arc<dyn LayerReader>,
-    tier: &Arc<dyn Tier>,
-    max_len: u64,
-) -> Result<()> {
-    let mut pause = FIRST_PAUSE;
-    for attempt in 1.. {
-        match write(layer, reader, tier, max_len).await {
-            Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
-                tracing::debug!(%error, attempt, "write-back failed");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+/// One tier to be filled, in its turn.
+struct Job {
+    copy: Copy,
+    permits: Arc<Semaphore>,
+    lease: Option<LeaseKeeper>,
+}
+
+impl Job {
+    async fn run(mut self) {
+        let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return;
+        };
+        let persisted = match &self.lease {
+            Some(lease) => {
+                lease.work().next_stage();
+                self.copy.persist(&|written| lease.work().tell(written)).await
             }
-            result => return result,
+            None => self.copy.persist(&|_| {}).await,
+        };
+        match persisted {
+            // Dropping the lease frees it: whoever waits finds the layer.
+            Ok(_) => drop(self.lease.take()),
+            Err(error) => {
+                tracing::warn!(%error, "write-back given up");
+                self.give_up();
+            }
         }
     }
-    Ok(())
+
+    /// Whoever waits for the layer to be published waits no longer.
+    fn give_up(self) {
+        if let Some(lease) = self.lease {
+            lease.release(Release::GiveUp);
+        }
+    }
 }
 
-async fn write(
-    layer: &LayerDescriptor,
-    reader: &Arc<dyn LayerReader>,
-    tier: &Arc<dyn Tier>,
-    max_len: u64,
-) -> Result<()> {
-    let place = |error: Error| error.at(tier.name(), "write back").of_layer(&layer.digest);
-    let Claim::Write(writer) = tier.create(layer).await.map_err(place)? else {
-        return Ok(());
-    };
-    let mut early = EarlyBytes::default();
-    match Fill::new(layer, reader, max_len, &mut early)
-        .into(writer, |_| {})
-        .await
-    {
-        Ok(_) => Ok(()),
-        // A source that fails now is not asked again: the layer it had is gone.
-        Err(FillError::Source(error) | FillError::DiffId(error)) => {
-            Err(Error::permanent("the layer could not be read").caused_by(error))
+/// A layer that is at hand, and the tier that is to have it.
+pub(super) struct Copy {
+    pub(super) layer: LayerDescriptor,
+    pub(super) reader: Arc<dyn LayerReader>,
+    pub(super) tier: Arc<dyn Tier>,
+    pub(super) max_len: u64,
+}
+
+impl Copy {
+    /// Tries until the tier has the layer, or says that it never will; whether it was not there yet.
+    async fn persist(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<bool> {
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            match self.write(progress).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
+                    tracing::debug!(%error, attempt, "write-back failed");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                    attempt += 1;
+                }
+                result => return result,
+            }
         }
-        Err(FillError::Tier(error)) => Err(error),
     }
-    .map_err(place)
+
+    async fn write(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<bool> {
+        let place = |error: Error| {
+            error
+                .at(self.tier.name(), "write back")
+                .of_layer(&self.layer.digest)
+        };
+        let Claim::Write(writer) = self.tier.create(&self.layer).await.map_err(place)? else {
+            return Ok(false);
+        };
+        let mut early = EarlyBytes::default();
+        let fill = Fill::new(&self.layer, &self.reader, self.max_len, &mut early);
+        match fill.into(writer, progress).await {
+            Ok(_) => Ok(true),
+            // A source that fails now is not asked again: the layer it had is gone.
+            Err(FillError::Source(error) | FillError::DiffId(error)) => {
+                Err(Error::permanent("the layer could not be read").caused_by(error))
+            }
+            Err(FillError::Tier(error)) => Err(error),
+        }
+        .map_err(place)
+    }
 }

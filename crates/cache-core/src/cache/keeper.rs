@@ -1,0 +1,188 @@
+//! Leases: this worker's turn to ask an origin, or waiting for what another worker publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Inner;
+use super::search::Hit;
+use super::tasks::{Running, Tasks};
+use crate::{Acquired, Holder, LayerDescriptor, Lease, Release};
+
+/// How long an answer about a lease may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a holder may make no progress before this worker fetches the layer itself.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The pause between two looks at a lease that somebody else holds: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What waiting for a lease has led to.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// This worker holds the lease, and nobody has published the layer.
+    Mine(LeaseKeeper),
+    /// Another worker has published the layer.
+    Published(Hit),
+    /// There is nobody to wait for: the layer is fetched without a lease.
+    Alone,
+}
+
+/// A flight that may need a lease.
+#[derive(Debug, Default)]
+pub(super) struct Lessee {
+    tasks: Tasks,
+    work: Arc<Work>,
+}
+
+/// How far the work under a lease has come, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// In the stages that are over.
+    past: AtomicU64,
+    /// In the present one.
+    present: AtomicU64,
+}
+
+impl Work {
+    pub(super) fn tell(&self, bytes: u64) {
+        self.present.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn next_stage(&self) {
+        self.past
+            .fetch_add(self.present.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.past.load(Ordering::Relaxed) + self.present.load(Ordering::Relaxed)
+    }
+}
+
+impl Lessee {
+    /// `tasks` counts the lease for as long as it is not given back.
+    pub(super) fn new(tasks: &Tasks) -> Self {
+        Self {
+            tasks: tasks.clone(),
+            work: Arc::default(),
+        }
+    }
+
+    pub(super) fn work(&self) -> &Arc<Work> {
+        &self.work
+    }
+
+    /// Waits for this worker's turn, or until the layer is published at the tier `source`, for as long as whoever holds the
+    /// lease makes progress.
+    pub(super) async fn wait(&self, cache: &Inner, source: usize, layer: &LayerDescriptor) -> Turn {
+        let entry = &cache.sources[source];
+        let Some(leases) = &entry.options.leases else {
+            return Turn::Alone;
+        };
+        let mut seen: Option<(Holder, Instant)> = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mine = match timeout(ANSWER_WITHIN, leases.acquire(&layer.digest)).await {
+                Ok(Ok(Acquired::Held(lease))) => self.keep(lease, source),
+                Ok(Ok(Acquired::Busy(holder))) => {
+                    let since = seen
+                        .filter(|(before, _)| *before == holder)
+                        .map(|(_, since)| since);
+                    if seen.is_none() {
+                        tracing::info!(digest = %layer.digest, "another worker fetches the layer: waiting for it");
+                    }
+                    if since.is_some_and(|since| since.elapsed() >= PATIENCE) {
+                        tracing::warn!(digest = %layer.digest, "the worker that fetches the layer makes no progress");
+                        return Turn::Alone;
+                    }
+                    seen = Some((holder, since.unwrap_or_else(Instant::now)));
+                    None
+                }
+                Ok(Ok(Acquired::GivenUp)) => return Turn::Alone,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, digest = %layer.digest, "no lease to be had");
+                    return Turn::Alone;
+                }
+                Err(_) => return Turn::Alone,
+            };
+            if mine.is_none() {
+                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+            // With the lease held nobody else publishes the layer any more; before, somebody may just have.
+            match (entry.source.open(layer).await, mine) {
+                (Ok(Some(reader)), _) => return Turn::Published(Hit { source, reader }),
+                (_, Some(keeper)) => return Turn::Mine(keeper),
+                (Ok(None), None) => {}
+                (Err(_), None) => return Turn::Alone,
+            }
+        }
+    }
+
+    fn keep(&self, lease: Box<dyn Lease>, source: usize) -> Option<LeaseKeeper> {
+        let (release, released) = oneshot::channel();
+        let running = self.tasks.begin(usize::MAX)?;
+        tokio::spawn(keep(lease, Arc::clone(&self.work), released, running));
+        let work = Arc::clone(&self.work);
+        Some(LeaseKeeper {
+            source,
+            work,
+            release,
+        })
+    }
+}
+
+/// A lease that is renewed for as long as this lives, and given back then.
+#[derive(Debug)]
+pub(super) struct LeaseKeeper {
+    /// The tier at which the layer is to be published.
+    pub(super) source: usize,
+    work: Arc<Work>,
+    release: oneshot::Sender<Release>,
+}
+
+impl LeaseKeeper {
+    /// What the others are told about.
+    pub(super) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Gives the lease back; dropping does it with [`Release::Free`].
+    pub(super) fn release(self, release: Release) {
+        let _ = self.release.send(release);
+    }
+}
+
+async fn keep(
+    lease: Box<dyn Lease>,
+    work: Arc<Work>,
+    mut released: oneshot::Receiver<Release>,
+    _running: Running,
+) {
+    let every = lease.lifetime() / 3;
+    loop {
+        tokio::select! {
+            release = &mut released => {
+                let release = release.unwrap_or(Release::Free);
+                match timeout(ANSWER_WITHIN, lease.release(release)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "lease not given back: it will end by itself"),
+                    Err(_) => tracing::debug!("lease not given back in time: it will end by itself"),
+                }
+                return;
+            }
+            () = sleep(every) => match timeout(every, lease.renew(work.bytes())).await {
+                Ok(Ok(false)) => {
+                    tracing::info!(token = lease.token(), "lease lost to another worker");
+                    return;
+                }
+                Ok(Ok(true)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "lease not renewed"),
+                Err(_) => tracing::debug!("lease not renewed in time"),
+            },
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! How a cache uses each of its sources.
+
+use std::sync::Arc;
+
+use crate::{LayerSource, Leases, Tier};
+
+/// When a layer is copied from one source to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Copying {
+    /// Readers do not wait for it.
+    #[default]
+    Background,
+    /// Readers wait for it: what they read then is the copy, or kept by it.
+    Inline,
+    /// Never.
+    Off,
+}
+
+/// How a cache uses one of its sources. The default is all in the background, without leases.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SourceOptions {
+    /// How a layer that was found here gets into the tiers in front.
+    ///
+    /// [`Background`](Copying::Background) reads it here until it is there; what can only be read from the beginning, as an
+    /// origin, or is not verified piece by piece, is read once it is there all the same.
+    pub fill: Copying,
+    /// How a layer that was found behind gets here. Of no meaning for a source that is no tier. A tier that can be read while
+    /// it is written is filled on the way, and cannot be any more in the background than that.
+    pub write_back: Copying,
+    /// Leases on the layers that are published here: workers that lack a layer leave it to one of them to fetch it from an
+    /// origin behind, and wait for what it writes back here.
+    pub leases: Option<Arc<dyn Leases>>,
+}
+
+impl SourceOptions {
+    /// The same with [`fill`](Self::fill).
+    #[must_use]
+    pub fn with_fill(mut self, fill: Copying) -> Self {
+        self.fill = fill;
+        self
+    }
+
+    /// The same with [`write_back`](Self::write_back).
+    #[must_use]
+    pub fn with_write_back(mut self, write_back: Copying) -> Self {
+        self.write_back = write_back;
+        self
+    }
+
+    /// The same with [`leases`](Self::leases).
+    #[must_use]
+    pub fn with_leases(mut self, leases: Arc<dyn Leases>) -> Self {
+        self.leases = Some(leases);
+        self
+    }
+}
+
+/// One source of a cache; `tier` is the same object where it can be filled.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) source: Arc<dyn LayerSource>,
+    pub(super) tier: Option<Arc<dyn Tier>>,
+    pub(super) options: SourceOptions,
+}
+
+impl Entry {
+    pub(super) fn source(source: Arc<dyn LayerSource>, options: SourceOptions) -> Self {
+        Self {
+            source,
+            tier: None,
+            options,
+        }
+    }
+
+    pub(super) fn tier(tier: Arc<dyn Tier>, options: SourceOptions) -> Self {
+        Self {
+            source: Arc::clone(&tier) as _,
+            tier: Some(tier),
+            options,
+        }
+    }
+
+    /// Whether a part of a layer can be had without the rest, and is right if it comes.
+    pub(super) fn reads_ranges(&self) -> bool {
+        let capabilities = self.source.capabilities();
+        capabilities.random_access && capabilities.verified
+    }
+
+    /// Whether readers are served from here while a tier in front is being filled.
+    pub(super) fn serves_at_once(&self) -> bool {
+        self.reads_ranges() && self.options.fill != Copying::Inline
+    }
+
+    /// Whether fetching a layer here costs all of it, whatever is read.
+    pub(super) fn is_origin(&self) -> bool {
+        !self.source.capabilities().random_access
+    }
+
+    /// Whether it takes layers that were found behind it, by the cache's own decision.
+    pub(super) fn takes_layers(&self) -> bool {
+        self.tier.is_some() && self.options.write_back != Copying::Off
+    }
+
+    /// Whether it is filled on the way, while it is read.
+    pub(super) fn fills_on_the_way(&self) -> bool {
+        self.takes_layers() && self.source.capabilities().read_while_write
+    }
+}

@@ -1,0 +1,42 @@
+//! Counting the tasks that a cache waits for.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// How many tasks are at work or wait their turn.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks(Arc<watch::Sender<usize>>);
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Tasks {
+    /// Counts one more task, unless there are `most` already.
+    pub(super) fn begin(&self, most: usize) -> Option<Running> {
+        let admitted = self.0.send_if_modified(|running| {
+            let admitted = *running < most;
+            *running += usize::from(admitted);
+            admitted
+        });
+        admitted.then(|| Running(self.clone()))
+    }
+
+    pub(super) async fn idle(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|&running| running == 0).await;
+    }
+}
+
+/// Counts one task for as long as it lives, however it ends.
+#[derive(Debug)]
+pub(super) struct Running(Tasks);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|running| *running -= 1);
+    }
+}
