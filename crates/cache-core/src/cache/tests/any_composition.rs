@@ -1,6 +1,7 @@
 //! Any order of any sources, failing in any way.
 
 use super::*;
+use crate::{Copying, SourceOptions};
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
@@ -38,26 +39,41 @@ fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
+fn options() -> impl Strategy<Value = SourceOptions> {
+    let copying = || {
+        prop_oneof![
+            Just(Copying::Background),
+            Just(Copying::Inline),
+            Just(Copying::Off)
+        ]
+    };
+    (copying(), copying()).prop_map(|(fill, write_back)| {
+        SourceOptions::default()
+            .with_fill(fill)
+            .with_write_back(write_back)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     /// Any order of any sources, failing in any way: right bytes or an error, and right bytes whenever a source behind
     /// the failing ones has no fault at all.
     #[test]
     fn any_composition_gives_the_layer_or_an_error(
-        kinds in prop::collection::vec(kind(), 0..5),
+        kinds in prop::collection::vec((kind(), options()), 0..5),
         faultless in any::<bool>(),
         reads in prop::collection::vec((0u64..21_000, 0usize..5_000), 1..6),
     ) {
         let bytes: Bytes = layer_bytes(20_000);
         let layer = descriptor(&bytes);
         let mut builder = LayerCache::builder();
-        for kind in kinds.iter().cloned() {
+        for (kind, options) in kinds.iter().cloned() {
             builder = match kind {
                 Kind::Memory { full_at, read_while_write } => {
                     let inner = MemoryTier::new("memory", 1 << 30);
-                    builder.tier(Arc::new(Faulty { inner, full_at, read_while_write }))
+                    builder.tier_with(Arc::new(Faulty { inner, full_at, read_while_write }), options)
                 }
-                Kind::Far(acts) => builder.source(Script::far("far", &bytes, acts)),
+                Kind::Far(acts) => builder.source_with(Script::far("far", &bytes, acts), options),
                 Kind::Origin(mut acts, flip) => {
                     acts.extend(flip.map(Act::Flip));
                     // An origin verifies what `read_at` returns, which the script does not: so never read it without a

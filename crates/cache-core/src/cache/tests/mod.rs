@@ -1,12 +1,15 @@
 //! Stories of a composed cache: who is asked, who is filled, and what a reader gets when something fails.
 
 mod any_composition;
+mod disputes;
 mod early;
 mod faults;
 mod flaky;
+mod leases;
 mod proof;
 mod repair;
 mod script;
+mod serving;
 mod single_flight;
 mod streams;
 mod terms;

@@ -1,0 +1,97 @@
+//! An image and a shared store that contradict each other: neither may purge what the other is right about.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use super::*;
+use crate::{Digest, LayerStat};
+
+/// Says that what it has is not what the image claims, until it is removed.
+#[derive(Debug)]
+struct Disputing {
+    inner: MemoryTier,
+    disputes: AtomicBool,
+}
+
+#[async_trait]
+impl LayerSource for Disputing {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> crate::Capabilities {
+        let mut capabilities = self.inner.capabilities();
+        capabilities.read_while_write = false;
+        capabilities
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        if self.disputes.load(Ordering::Relaxed) {
+            return Err(Error::disputed("the index says otherwise").at(self.name(), "open"));
+        }
+        self.inner.open(layer).await
+    }
+}
+
+#[async_trait]
+impl Tier for Disputing {
+    async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        self.open(layer).await?;
+        self.inner.create(layer).await
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<bool> {
+        self.disputes.store(false, Ordering::Relaxed);
+        self.inner.remove(digest).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+        self.inner.list()
+    }
+}
+
+fn shared() -> Arc<Disputing> {
+    Arc::new(Disputing {
+        inner: MemoryTier::new("shared", 1 << 30),
+        disputes: AtomicBool::new(true),
+    })
+}
+
+#[tokio::test]
+async fn a_store_that_is_refuted_is_rid_of_the_layer_and_filled_afresh() {
+    let bytes = layer_bytes(20_000);
+    let shared = shared();
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .tier(shared.clone())
+        .source(Script::origin("origin", &bytes, []))
+        .build()
+        .unwrap();
+    assert_eq!(
+        all(cache.get(&descriptor(&bytes)).await.unwrap()).await.unwrap(),
+        bytes
+    );
+    cache.close().await;
+    assert!(!shared.disputes.load(Ordering::Relaxed));
+    assert_eq!(listed(&*shared).await, 1);
+}
+
+#[tokio::test]
+async fn an_image_that_lies_fails_and_removes_nothing() {
+    let bytes = layer_bytes(20_000);
+    let liar = descriptor(b"something else");
+    let shared = shared();
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .tier(shared.clone())
+        .source(Script::origin("origin", &bytes, []))
+        .build()
+        .unwrap();
+    let error = cache.get(&liar).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disputed);
+    assert!(error.message().contains("origin: the layer has diff ID"), "{error}");
+    cache.close().await;
+    assert!(shared.disputes.load(Ordering::Relaxed));
+}
