@@ -36,6 +36,7 @@ mod cache;
 mod descriptor;
 mod digest;
 mod error;
+mod guard;
 mod index;
 mod inflate;
 mod memory;
@@ -48,6 +49,10 @@ pub use cache::{LayerCache, LayerCacheBuilder};
 pub use descriptor::LayerDescriptor;
 pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};
 pub use error::{Error, ErrorKind, Result};
+pub use guard::{
+    Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, Places, Policy, ReadOnly,
+    Retry, RetryConfig, Timeout, TimeoutConfig,
+};
 pub use index::{CHUNK_LEN, ChunkHash, IndexBuilder, LayerIndex};
 pub use inflate::{BlobReader, InflateLimits, InflateStats, Inflater};
 pub use memory::MemoryTier;
