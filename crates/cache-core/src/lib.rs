@@ -37,6 +37,7 @@ mod chunked;
 mod descriptor;
 mod digest;
 mod error;
+mod guard;
 mod index;
 mod inflate;
 mod lease;
@@ -52,6 +53,10 @@ pub use chunked::{ChunkStore, ChunkedReader, FetchPlan, RecentChunks};
 pub use descriptor::LayerDescriptor;
 pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};
 pub use error::{Error, ErrorKind, Result};
+pub use guard::{
+    Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, Places, Policy, ReadOnly,
+    Retry, RetryConfig, Timeout, TimeoutConfig,
+};
 pub use index::{CHUNK_LEN, ChunkHash, IndexBuilder, LayerIndex};
 pub use inflate::{BlobReader, InflateLimits, InflateStats, Inflater};
 pub use lease::{Acquired, Holder, Lease, Leases, Release};

@@ -1,0 +1,184 @@
+//! Leaving a source alone that does not answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::circuit::{Change, Circuit, Outcome};
+use super::guarded::Guarded;
+use super::policy::{Operation, Policy};
+use crate::{Error, ErrorKind, LayerSource, Result};
+
+/// A source that is left alone for a while after it was [`ErrorKind::Unavailable`] several times in a row.
+///
+/// Then the breaker *opens*: everything is refused at once, as [`ErrorKind::Unavailable`], also by readers and
+/// writers that are open. When the cool-down is over, the breaker is *half-open*: the next operation is a *probe*, and all
+/// others are refused until it is done. Is it unavailable as well, the breaker opens for longer, else it *closes*.
+///
+/// - Everything but `Unavailable` is an answer of the source, also `None` and every other error.
+/// - A cancelled operation says nothing; a cancelled probe gives its place to the next operation. So does one that is
+///   still not done after the longest cool-down.
+/// - Operations that have begun before the breaker opened, and end later, do not prolong the cool-down.
+pub type Breaker<S> = Guarded<S, BreakerHandle>;
+
+/// When a breaker opens and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// It opens after so many failures in a row; 3 by default, at least 1.
+    pub failures: u32,
+    /// How long it stays open at first: a random time up to this one, at least its half; 10 s by default. It doubles with
+    /// each probe that fails.
+    pub cool_down: Duration,
+    /// The longest that it stays open; 2 min by default.
+    pub max_cool_down: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            cool_down: Duration::from_secs(10),
+            max_cool_down: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What a breaker does with the next operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// It passes.
+    Closed,
+    /// It is refused, or is the probe if the cool-down is over.
+    Open,
+    /// It is refused, as a probe is under way.
+    HalfOpen,
+}
+
+/// A breaker without the source: to look at it, and to put more under it that dies with the source. Clones are the same
+/// breaker.
+#[derive(Clone, Debug)]
+pub struct BreakerHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    tier: Box<str>,
+    /// A std mutex, as it is held for a few instructions.
+    circuit: Mutex<Circuit>,
+}
+
+impl<S: LayerSource> Breaker<S> {
+    /// Leaves `inner` alone when it does not answer.
+    pub fn new(inner: S, config: BreakerConfig) -> Self {
+        let handle = BreakerHandle::new(inner.name(), config);
+        Self::with_policy(inner, handle)
+    }
+
+    /// What it does with the next operation.
+    pub fn state(&self) -> BreakerState {
+        self.policy().state()
+    }
+
+    /// The breaker, which stays valid when the source is gone.
+    pub fn handle(&self) -> BreakerHandle {
+        self.policy().clone()
+    }
+}
+
+impl BreakerHandle {
+    /// A closed breaker of a source of this name.
+    pub fn new(tier: &str, config: BreakerConfig) -> Self {
+        Self(Arc::new(Shared {
+            tier: tier.into(),
+            circuit: Mutex::new(Circuit::new(config)),
+        }))
+    }
+
+    /// What it does with the next operation.
+    pub fn state(&self) -> BreakerState {
+        self.0.circuit().state()
+    }
+
+    /// Does `work` unless the breaker is open, and takes note of what comes of it.
+    ///
+    /// Not to be used for a part of an operation that goes through this breaker already: when that is the probe, its part
+    /// would be refused. Dropping the future drops `work`.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`ErrorKind::Unavailable`] when it is refused: that one says why the breaker has opened, and
+    /// keeps the failure as its cause.
+    pub async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let place = |error: Error| error.at(&self.0.tier, operation);
+        let call = self.0.admit().map_err(place)?;
+        let result = work.await.map_err(place);
+        call.settle(&result);
+        result
+    }
+}
+
+impl Policy for BreakerHandle {
+    async fn run<T: Send>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.call(operation.name(), work).await
+    }
+}
+
+impl Shared {
+    /// The circuit is consistent whenever the lock is free, so a panic elsewhere does not spoil it.
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self) -> Result<Call<'_>> {
+        let period = self.circuit().admit(Instant::now())?;
+        Ok(Call {
+            breaker: self,
+            period,
+            settled: false,
+        })
+    }
+
+    fn settle(&self, period: u64, outcome: Outcome<'_>) {
+        let change = self.circuit().settle(period, outcome, Instant::now());
+        // Told when the lock is free: nobody knows what a subscriber does.
+        match change {
+            Some(Change::Opened { why, cool_down }) => {
+                let seconds = cool_down.as_secs_f64();
+                tracing::warn!(tier = %self.tier, error = %why, "the breaker opens for {seconds:.1} s");
+            }
+            Some(Change::Closed { failed_probes }) => {
+                tracing::info!(tier = %self.tier, failed_probes, "the breaker closes: the source answers again");
+            }
+            None => {}
+        }
+    }
+}
+
+/// A call under way. Dropping it, as a cancellation or a panic does, frees the place of a probe.
+struct Call<'a> {
+    breaker: &'a Shared,
+    period: u64,
+    settled: bool,
+}
+
+impl Call<'_> {
+    fn settle<T>(mut self, result: &Result<T>) {
+        self.settled = true;
+        let outcome = match result {
+            Err(error) if error.kind() == ErrorKind::Unavailable => Outcome::Failed(error),
+            _ => Outcome::Answered,
+        };
+        self.breaker.settle(self.period, outcome);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.breaker.settle(self.period, Outcome::Unknown);
+        }
+    }
+}
