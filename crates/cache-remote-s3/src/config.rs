@@ -1,0 +1,216 @@
+//! How an S3 tier is set up.
+
+use std::fmt;
+use std::time::Duration;
+
+use cache_core::{Error, Result, Seal};
+
+/// The settings of an [`S3Tier`](crate::S3Tier). Its `Debug` shows no secret.
+#[derive(Clone)]
+pub struct S3Config {
+    pub(crate) name: String,
+    pub(crate) bucket: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) path_style: Option<bool>,
+    pub(crate) credentials: Option<StaticCredentials>,
+    pub(crate) seal: Seal,
+    pub(crate) timeout: Duration,
+    pub(crate) max_layer_bytes: u64,
+}
+
+/// A key pair that stands in the configuration.
+#[derive(Clone)]
+pub(crate) struct StaticCredentials {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+}
+
+impl S3Config {
+    /// The defaults for `bucket`: a tier named `s3`, the endpoint, region and credentials that the environment tells.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            name: "s3".into(),
+            bucket: bucket.into(),
+            endpoint: None,
+            region: None,
+            prefix: String::new(),
+            path_style: None,
+            credentials: None,
+            seal: Seal::plain(),
+            timeout: Duration::from_secs(10),
+            max_layer_bytes: 64 << 30,
+        }
+    }
+
+    /// The same with the tier's name in errors and metrics; `s3` unless set.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The same with the URL of a server other than Amazon's, `http://` or `https://`.
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Option<String>) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// The same with the bucket's region; unless set it comes from the environment or a profile, and is `us-east-1`
+    /// where an endpoint is given and nothing tells.
+    #[must_use]
+    pub fn with_region(mut self, region: Option<String>) -> Self {
+        self.region = region;
+        self
+    }
+
+    /// The same with what every key begins with; nothing unless set. Add the `/` if it is to be a folder.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: String) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// The same with the bucket in the path of a URL (`true`) or in its host name; in the path unless set if an
+    /// endpoint is given.
+    #[must_use]
+    pub fn with_path_style(mut self, path_style: Option<bool>) -> Self {
+        self.path_style = path_style;
+        self
+    }
+
+    /// The same with a key pair. Unless set, AWS's usual chain is asked when the tier is first used: environment, profile,
+    /// web identity, container and instance metadata.
+    #[must_use]
+    pub fn with_credentials(mut self, access_key_id: String, secret_access_key: String) -> Self {
+        self.credentials = Some(StaticCredentials {
+            access_key_id,
+            secret_access_key,
+        });
+        self
+    }
+
+    /// The same with what ends each index; [`Seal::plain`] unless set.
+    #[must_use]
+    pub fn with_seal(mut self, seal: Seal) -> Self {
+        self.seal = seal;
+        self
+    }
+
+    /// The same with how long one attempt to connect may take, and how long is waited for an answer or for the next
+    /// bytes of one; 10 s unless set.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same with how many bytes a layer may have, to be read or written; 64 GiB unless set.
+    #[must_use]
+    pub fn with_max_layer_bytes(mut self, max_layer_bytes: u64) -> Self {
+        self.max_layer_bytes = max_layer_bytes;
+        self
+    }
+
+    pub(crate) fn path_style(&self) -> bool {
+        self.path_style.unwrap_or(self.endpoint.is_some())
+    }
+
+    /// What can be told to be wrong without asking anybody.
+    pub(crate) fn check(&self) -> Result<()> {
+        let fail = |message: String| Err(Error::permanent(message));
+        let name_len = self.bucket.len();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte);
+        if !(1..=2048).contains(&name_len) || !self.bucket.bytes().all(legal) {
+            return fail(format!("{:?} is not the name of a bucket", self.bucket));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            check_endpoint(endpoint)?;
+        }
+        if self.region.as_ref().is_some_and(|region| {
+            region.is_empty()
+                || !region
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        }) {
+            return fail("the region is not the name of one, such as us-east-1".into());
+        }
+        if self.prefix.len() > MAX_PREFIX_LEN
+            || self.prefix.starts_with('/')
+            || self.prefix.contains(char::is_control)
+        {
+            return fail(format!(
+                "the prefix must not begin with / or hold control characters, and have at most {MAX_PREFIX_LEN} bytes"
+            ));
+        }
+        if let Some(StaticCredentials {
+            access_key_id,
+            secret_access_key,
+        }) = &self.credentials
+        {
+            let sound = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if !sound(access_key_id) || !sound(secret_access_key) {
+                return fail(
+                    "the access key ID or the secret access key is empty or holds what no key holds".into(),
+                );
+            }
+        }
+        if self.timeout.is_zero() {
+            return fail("the timeout is zero".into());
+        }
+        if self.max_layer_bytes == 0 || self.max_layer_bytes > crate::upload::MAX_LAYER_BYTES {
+            return fail(format!(
+                "the longest layer must have 1 to {} bytes",
+                crate::upload::MAX_LAYER_BYTES
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A key has at most 1024 bytes; this leaves room for what follows the prefix.
+const MAX_PREFIX_LEN: usize = 512;
+
+fn check_endpoint(endpoint: &str) -> Result<()> {
+    let rest = endpoint
+        .strip_prefix("http://")
+        .or_else(|| endpoint.strip_prefix("https://"));
+    // Not repeated: it may hold a password.
+    let wrong = match rest {
+        None => Some("must begin with http:// or https://"),
+        Some(rest) if rest.contains('@') => Some("must not hold credentials: set them on their own"),
+        Some(rest) if rest.contains(['?', '#']) => Some("must not have a query or a fragment"),
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', ':']) => Some("names no host"),
+        Some(rest) if rest.contains(|c: char| c.is_whitespace() || c.is_control()) => Some("is not a URL"),
+        Some(_) => None,
+    };
+    wrong.map_or(Ok(()), |wrong| {
+        Err(Error::permanent(format!("the endpoint {wrong}")))
+    })
+}
+
+impl fmt::Debug for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Config")
+            .field("name", &self.name)
+            .field("bucket", &self.bucket)
+            // What is refused for holding credentials is not shown either.
+            .field(
+                "endpoint",
+                &self.endpoint.as_ref().map(|url| match url.rsplit_once('@') {
+                    Some((_, host)) => host,
+                    None => url,
+                }),
+            )
+            .field("region", &self.region)
+            .field("prefix", &self.prefix)
+            .field("path_style", &self.path_style)
+            .field("credentials", &self.credentials.as_ref().map(|_| "a key pair"))
+            .field("seal", &self.seal)
+            .field("timeout", &self.timeout)
+            .field("max_layer_bytes", &self.max_layer_bytes)
+            .finish()
+    }
+}
