@@ -1,0 +1,7 @@
+//! The Redis tier.
+
+mod config;
+mod tier;
+
+pub use config::RedisConfig;
+pub use tier::RedisTier;
