@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cache_core::{Digest, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::failure::{failure, no_answer};
 use crate::keys;
-use crate::servers::{Connection, Servers};
+use crate::servers::{Address, Connection, Servers};
 
 /// Connections for chunks. One would do for a fast network; several keep a processor from being the limit under TLS.
 const BULK: usize = 3;
@@ -69,39 +69,44 @@ impl Connections {
 
     /// Makes a small request.
     pub(crate) async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T> {
-        self.request(&self.metadata, async |connection| connection.send(request).await)
-            .await
+        self.request(&self.metadata, request, None).await
+    }
+
+    /// Makes a small request to one node of a cluster.
+    pub(crate) async fn ask_node<T: FromRedisValue>(&self, request: &Cmd, node: &Address) -> Result<T> {
+        self.request(&self.metadata, request, Some(node)).await
     }
 
     /// Makes a request that moves a chunk.
     pub(crate) async fn transfer<T: FromRedisValue>(&self, request: &Cmd) -> Result<T> {
         let slot = &self.bulk[self.next.fetch_add(1, Ordering::Relaxed) % BULK];
-        self.request(slot, async |connection| connection.send(request).await)
-            .await
+        self.request(slot, request, None).await
     }
 
-    /// Whatever takes one connection and at most one time-out, which includes connecting.
-    pub(crate) async fn ask_with<T>(
-        &self,
-        request: impl AsyncFnOnce(&mut Connection) -> redis::RedisResult<T>,
-    ) -> Result<T> {
-        self.request(&self.metadata, request).await
-    }
-
-    async fn request<T>(
+    /// Takes one connection, and at most one time-out, which includes connecting.
+    async fn request<T: FromRedisValue>(
         &self,
         slot: &Slot,
-        request: impl AsyncFnOnce(&mut Connection) -> redis::RedisResult<T>,
+        request: &Cmd,
+        node: Option<&Address>,
     ) -> Result<T> {
-        let cell = slot.current();
+        let mut cell = slot.current();
         let answer = timeout(self.timeout, async {
-            let connection = cell.get_or_try_init(|| self.servers.connect()).await?;
-            request(&mut connection.clone()).await
+            let idle = cell.initialized();
+            let mut answer = self.attempt(&cell, request, node).await;
+            if idle && answer.as_ref().is_err_and(is_lost) {
+                // Only its use tells that the server has closed a connection, as a restart does. Repeating is safe: every
+                // request of the tier may be executed twice.
+                slot.give_up(&cell);
+                cell = slot.current();
+                answer = self.attempt(&cell, request, node).await;
+            }
+            answer
         });
         match answer.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                if error.is_io_error() || error.is_unrecoverable_error() {
+                if is_lost(&error) {
                     slot.give_up(&cell);
                 }
                 Err(failure(error))
@@ -112,6 +117,16 @@ impl Connections {
                 Err(no_answer(self.timeout))
             }
         }
+    }
+
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        cell: &Cell,
+        request: &Cmd,
+        node: Option<&Address>,
+    ) -> RedisResult<T> {
+        let connection = cell.get_or_try_init(|| self.servers.connect()).await?;
+        connection.clone().send(request, node).await
     }
 
     /// How many of the first `count` chunks of a layer the command (EXISTS, UNLINK) says it has found.
@@ -135,4 +150,9 @@ impl Connections {
             .try_collect()
             .await
     }
+}
+
+/// Whether an error means that its connection is of no more use.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_unrecoverable_error()
 }

@@ -22,6 +22,7 @@
 //! ```
 
 mod chunks;
+mod cleanup;
 mod config;
 mod connection;
 mod failure;

@@ -107,7 +107,9 @@ impl Upload {
         self.committed = true;
         let (store, digest, chunks) = (Arc::clone(&self.store), self.digest, self.chunks);
         let mut sending = std::mem::take(&mut self.sending);
+        let cleanup = store.cleanups.begin(digest);
         Some(async move {
+            let _until_the_end = cleanup;
             // A chunk that arrives after it was removed would be left until it expires.
             while sending.join_next().await.is_some() {}
             let mut request = redis::cmd("EXISTS");
