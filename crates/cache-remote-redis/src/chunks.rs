@@ -32,7 +32,7 @@ impl Chunks {
             .arg(keys::chunk(&self.digest, chunk))
             .arg(0)
             .arg(CHUNK_LEN - 1);
-        let bytes: Bytes = self.store.connections.transfer(&request).await?;
+        let bytes: Bytes = self.store.connections.transfer(request).await?;
         if bytes.is_empty() {
             return Err(Error::unavailable(
                 "chunk evicted or expired since the layer was opened",

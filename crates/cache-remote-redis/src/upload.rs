@@ -58,7 +58,7 @@ impl Upload {
         self.chunks += 1;
         let store = Arc::clone(&self.store);
         self.sending
-            .spawn(async move { store.connections.transfer(&request).await });
+            .spawn(async move { store.connections.transfer(request).await });
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Upload {
         if let Some(ttl) = self.store.config.ttl {
             request.arg("PX").arg(millis(ttl));
         }
-        let () = self.store.connections.ask(&request).await?;
+        let () = self.store.connections.ask(request).await?;
         self.committed = true;
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Upload {
             while sending.join_next().await.is_some() {}
             let mut request = redis::cmd("EXISTS");
             request.arg(keys::index(&digest));
-            if store.connections.ask(&request).await? {
+            if store.connections.ask(request).await? {
                 // Another writer has committed the layer, and some of its chunks were replaced by ours, which expire.
                 return store.settle(&digest, chunks).await;
             }
