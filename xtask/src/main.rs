@@ -14,13 +14,18 @@ mod tools;
 use anyhow::{Result, bail};
 use xshell::Shell;
 
+use crate::servers::s3::S3Kind;
+
 const HELP: &str = "\
 usage: cargo xtask TASK
 
-  test [ARGS]  install what the tests need, build the images, start the servers and run every test;
-               ARGS go to `cargo test`, for example `cargo xtask test -p layercache -- warm`
+  test [--garage] [ARGS]
+               install what the tests need, build the images, start the servers and run every test;
+               ARGS go to `cargo test`, for example `cargo xtask test -p layercache -- warm`;
+               with --garage, S3 is Garage in place of s3s-fs
   images       build the image fixtures in target/images, or do nothing where they are up to date
-  serve        start the servers of the tests, print their environment and stay until ctrl-c
+  serve [--garage]
+               start the servers of the tests, print their environment and stay until ctrl-c
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   tidy         the project's own rules about its source files
   features     what a build with given features must not pull in";
@@ -31,17 +36,23 @@ fn main() -> Result<()> {
         Some((task, rest)) => (task.as_str(), rest),
         None => ("help", &[][..]),
     };
+    let (s3, rest) = match rest.split_first() {
+        Some((flag, rest)) if flag == "--garage" && matches!(task, "test" | "serve") => {
+            (S3Kind::Garage, rest)
+        }
+        _ => (S3Kind::S3s, rest),
+    };
     if !rest.is_empty() && !matches!(task, "test" | images::BUILD_TASK) {
-        bail!("`cargo xtask {task}` takes no arguments\n\n{HELP}");
+        bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
     let sh = Shell::new()?;
     sh.change_dir(dirs::workspace());
     match task {
-        "test" => test::run(&sh, rest),
+        "test" => test::run(&sh, s3, rest),
         "images" => images::ensure(&sh).map(drop),
         images::BUILD_TASK => images::build_task(&sh, rest),
-        "serve" => servers::serve(&sh),
+        "serve" => servers::serve(&sh, s3),
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),

@@ -1,7 +1,12 @@
-//! The real servers of the tests: docker-registry three times over the same images, and a token server.
+//! The real servers of the tests: docker-registry three times over the same images, a token server, Redis in several
+//! ways, and an S3-compatible server.
 
 mod directory;
+mod ports;
+mod process;
+pub(crate) mod redis;
 pub(crate) mod registry;
+pub(crate) mod s3;
 mod token;
 
 use std::fs;
@@ -16,7 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use xshell::{Shell, cmd};
 
 use crate::servers::directory::RunDirectory;
+use crate::servers::redis::Redis;
 use crate::servers::registry::{Access, Registry};
+use crate::servers::s3::{S3, S3Kind};
 use crate::{apt, dirs, environment, images};
 
 /// The one user of the registries that want to know who asks.
@@ -24,7 +31,7 @@ pub(crate) const USER: &str = "layercache";
 /// The user's password. The colon is legal, and divides users from passwords for who parses carelessly.
 pub(crate) const PASSWORD: &str = "open:sesame";
 
-const PACKAGES: &[&str] = &["docker-registry", "apache2-utils", "openssl"];
+const PACKAGES: &[&str] = &["docker-registry", "apache2-utils", "openssl", "redis-server"];
 
 /// The running servers, each on a port of loopback that the system chose. Dropping this stops them.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub(crate) struct Servers {
     open: Registry,
     basic: Registry,
     token: Registry,
+    redis: Redis,
+    s3: S3,
     /// Runs the token server.
     runtime: Runtime,
     /// Configuration, logs and storage of the servers. Declared last: removed when nothing writes there any more.
@@ -39,8 +48,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts the servers with the images in the directory `images`.
-    pub(crate) fn start(sh: &Shell, images: &Path) -> Result<Self> {
+    /// Starts the servers with the images in the directory `images`, and S3 of the kind `s3`.
+    pub(crate) fn start(sh: &Shell, images: &Path, s3: S3Kind) -> Result<Self> {
         apt::ensure(sh, PACKAGES)?;
         // Beside the images, since the storages link to their blobs.
         let directory = RunDirectory::create(&dirs::target(sh)?.join("servers"))?;
@@ -73,6 +82,8 @@ impl Servers {
             open,
             basic,
             token,
+            redis: Redis::start(sh, &path.join("redis"))?,
+            s3: S3::start(sh, &path.join("s3"), s3)?,
             runtime,
             _directory: directory,
         })
@@ -90,6 +101,14 @@ impl Servers {
         self.token.address()
     }
 
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    pub(crate) fn s3(&self) -> &S3 {
+        &self.s3
+    }
+
     fn wait_for_signal(&self) -> Result<()> {
         self.runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
@@ -102,9 +121,9 @@ impl Servers {
 }
 
 /// `cargo xtask serve`
-pub(crate) fn serve(sh: &Shell) -> Result<()> {
+pub(crate) fn serve(sh: &Shell, s3: S3Kind) -> Result<()> {
     let images = images::ensure(sh)?;
-    let servers = Servers::start(sh, &images)?;
+    let servers = Servers::start(sh, &images, s3)?;
     for (name, value) in environment::of(&servers, &images) {
         println!("export {name}='{}'", value.to_string_lossy());
     }

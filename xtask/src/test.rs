@@ -4,14 +4,15 @@ use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::servers::Servers;
+use crate::servers::s3::S3Kind;
 use crate::{dirs, environment, images};
 
-/// Runs the tests. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
-pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
+/// Runs the tests, with S3 of the kind `s3`. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
+pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     cmd!(sh, "cargo build --locked --release --package layercache").run()?;
     let binary = dirs::target(sh)?.join("release/layercache");
     let images = images::ensure(sh)?;
-    let servers = Servers::start(sh, &images)?;
+    let servers = Servers::start(sh, &images, s3)?;
 
     let mut tests = cmd!(sh, "cargo test --locked").env(environment::BIN, binary);
     for (name, value) in environment::of(&servers, &images) {

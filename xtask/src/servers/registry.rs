@@ -1,17 +1,13 @@
 //! docker-registry on loopback, with one way to authenticate.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde_json::json;
 
-const START_WITHIN: Duration = Duration::from_secs(30);
+use super::process::Process;
 
 /// How clients prove who they are.
 #[derive(Debug)]
@@ -29,10 +25,10 @@ pub(crate) enum Access {
     },
 }
 
-/// A running docker-registry. Dropping it kills it; so does the end of this process, however it comes.
+/// A running docker-registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    process: Child,
+    _process: Process,
     address: SocketAddr,
 }
 
@@ -40,57 +36,22 @@ impl Registry {
     /// Starts a registry that keeps its blobs in `storage`, and its configuration and log in `directory`.
     pub(crate) fn start(directory: &Path, storage: &Path, access: &Access) -> Result<Self> {
         fs::create_dir_all(directory)?;
-        let (config, log) = (directory.join("config.yml"), directory.join("log"));
+        let config = directory.join("config.yml");
         fs::write(&config, configuration(storage, access))?;
-        // The kernel kills the registry when the thread that starts it ends, even by SIGKILL.
-        let process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .context("cannot start docker-registry through setpriv")?;
-        let mut registry = Self {
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        registry.address = registry.wait_for_address(&log)?;
-        Ok(registry)
+        let mut process = Process::start(directory, Path::new("docker-registry"), |command| {
+            command.arg("serve").arg(&config);
+        })?;
+        // The system chooses the port, and the log tells it: a port that we chose could be taken before the
+        // registry has it. The line appears once the registry listens.
+        let address = process.wait_for(listening_on)?;
+        Ok(Self {
+            _process: process,
+            address,
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The system chooses the port, and the log tells it: a port that we chose could be taken before the
-    /// registry has it. The line appears once the registry listens.
-    fn wait_for_address(&mut self, log: &Path) -> Result<SocketAddr> {
-        let deadline = Instant::now() + START_WITHIN;
-        loop {
-            let text = fs::read_to_string(log)?;
-            if let Some(address) = listening_on(&text) {
-                return Ok(address);
-            }
-            if let Some(status) = self.process.try_wait()? {
-                bail!("docker-registry ended at once ({status}):\n{text}");
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "docker-registry does not listen after {} s:\n{text}",
-                    START_WITHIN.as_secs()
-                );
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // Both fail only when the process is gone, which is what is wanted.
-        let _: io::Result<()> = self.process.kill();
-        let _: io::Result<_> = self.process.wait();
     }
 }
 
