@@ -62,8 +62,6 @@ impl Seen {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Pass,
-    /// Passed on without its `Range`.
-    PassWhole,
     /// The real server's answer, cut after so many bytes of its body.
     Cut(usize),
     /// The real server's answer to a range, under another name.
@@ -158,14 +156,9 @@ fn seen(request: &Request) -> Seen {
     }
 }
 
-async fn answer(upstream: SocketAddr, mut request: Request, verdict: Verdict) -> Response {
+async fn answer(upstream: SocketAddr, request: Request, verdict: Verdict) -> Response {
     match verdict {
         Verdict::Pass => pass(upstream, request).await,
-        Verdict::PassWhole => {
-            // Range is not among the headers that are signed.
-            request.headers_mut().remove(header::RANGE);
-            pass(upstream, request).await
-        }
         Verdict::Cut(after) => {
             let (head, body) = pass(upstream, request).await.into_parts();
             let cut = body.into_data_stream().scan(after, |left, piece| {

@@ -1,7 +1,6 @@
 //! The tier against a real S3 server, whose address the environment tells: see `cargo xtask test`.
 
 mod damage;
-mod events;
 mod front;
 mod memory;
 mod outage;

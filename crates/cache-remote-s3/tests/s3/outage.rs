@@ -143,11 +143,20 @@ async fn wrong_credentials_and_a_missing_bucket_have_to_be_mended() {
     let nowhere = S3Tier::new(nowhere).unwrap();
     // Some servers deny what they do not have.
     assert_eq!(nowhere.check().await.unwrap_err().kind(), ErrorKind::Permanent);
+
+    // s3s-fs has no word for a missing bucket when it is asked for an object.
+    let front = Front::start(server(), |seen| match seen.method {
+        Method::GET => Verdict::Answer(StatusCode::NOT_FOUND, "<Error><Code>NoSuchBucket</Code></Error>"),
+        _ => Verdict::Answer(StatusCode::NOT_FOUND, ""),
+    })
+    .await;
     let layer = Layer::new(1, 10);
-    assert_eq!(
-        nowhere.open(&layer.descriptor).await.unwrap_err().kind(),
-        ErrorKind::Permanent
-    );
+    let error = tier_at(front.address, &prefix)
+        .open(&layer.descriptor)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permanent);
+    assert!(error.message().contains("no such bucket"), "{error}");
 }
 
 #[tokio::test]

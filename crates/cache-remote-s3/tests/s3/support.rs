@@ -1,9 +1,9 @@
 //! The server, tiers on it, layers to put into them, and a client of its own to look behind the tier.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
@@ -30,12 +30,9 @@ pub(crate) fn server() -> SocketAddr {
     address.parse().expect("an address and a port")
 }
 
-/// A part of the bucket that no other test and no other run uses.
+/// A part of the bucket that no other test and no other run uses. Short: s3s-fs makes file names of keys.
 pub(crate) fn prefix() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("test-{since}-{}-{number}/", std::process::id())
+    format!("{:016x}/", RandomState::new().build_hasher().finish())
 }
 
 pub(crate) fn config_at(address: SocketAddr, prefix: &str) -> S3Config {

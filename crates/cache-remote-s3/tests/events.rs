@@ -1,11 +1,15 @@
-//! The events that operators grep for.
+//! The events that operators grep for. Alone in its binary: what other threads have met without a subscriber is passed over.
+
+#[allow(dead_code, reason = "other tests need more")]
+#[path = "s3/support.rs"]
+mod support;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use cache_core::LayerSource;
 
-use crate::support::{Layer, Raw, fill, open, prefix, server, tier_at};
+use support::{Layer, Raw, fill, open, prefix, server, tier_at};
 
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
