@@ -37,7 +37,7 @@ pub struct Kinds {
 }
 
 /// Kinds that this crate can have, each with the feature of its name.
-const FEATURES: [&str; 2] = ["disk", "registry"];
+const FEATURES: [&str; 4] = ["disk", "redis", "registry", "s3"];
 
 impl Kinds {
     /// The kinds of the features that are compiled in.
@@ -46,6 +46,10 @@ impl Kinds {
         let mut kinds = Self::default();
         #[cfg(feature = "disk")]
         kinds.register("disk", super::disk::part);
+        #[cfg(feature = "redis")]
+        kinds.register("redis", super::redis::part);
+        #[cfg(feature = "s3")]
+        kinds.register("s3", super::s3::part);
         #[cfg(feature = "registry")]
         kinds.register("registry", super::origins::registry_part);
         kinds
@@ -72,7 +76,7 @@ impl Kinds {
                 }
             },
         })?;
-        constructor(tier, shared)
+        Ok(constructor(tier, shared)?.of_kind(kind))
     }
 }
 

@@ -91,7 +91,10 @@ async fn an_image_that_lies_fails_and_removes_nothing() {
         .unwrap();
     let error = cache.get(&liar).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Disputed);
-    assert!(error.message().contains("origin: the layer has diff ID"), "{error}");
+    assert!(
+        error.message().contains("origin: the layer has diff ID"),
+        "{error}"
+    );
     cache.close().await;
     assert!(shared.disputes.load(Ordering::Relaxed));
 }
