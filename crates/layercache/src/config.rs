@@ -247,3 +247,36 @@ impl ConfigError {
 pub(crate) fn one_line(text: &str) -> String {
     text.trim_end().replace('\n', " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any setting may be a secret, so what is wrong with the file as a whole repeats none.
+    #[test]
+    fn settings_are_not_shown() {
+        let config = Config::parse("[[tier]]\nkind = \"k\"\nname = \"n\"\ntoken = \"hunter2\"\n").unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("TierConfig { kind: \"k\", name: Some(\"n\"), keys: [\"token\"] }"),
+            "{shown}"
+        );
+        for wrong in [
+            "token = \"hunter2\"",
+            "[[tier]]\nkind = \"k\"\ntoken = hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = hunter2:hunter2@host",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\\q\"",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\" hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = 'hunter2\n'",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\"\ntoken = \"hunter2\"",
+            "[[tier]]\ntoken = \"hunter2\"",
+            "[tier]\nkind = \"k\"\ntoken = \"hunter2\"",
+        ] {
+            let error = Config::parse(wrong).expect_err(wrong);
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2"), "{wrong}: {shown}");
+        }
+    }
+}

@@ -38,7 +38,7 @@ pub enum Answer {
     Answered,
     /// It cannot, for this reason.
     Failed(Error),
-    /// It has nobody to ask: which host a registry is, an image says.
+    /// There is nobody to ask before an image names a host, as with a registry; or the kind does not tell how.
     NotAsked,
 }
 

@@ -85,3 +85,36 @@ impl fmt::Debug for Kinds {
         f.debug_set().entries(self.constructors.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_there_or_names_its_feature() {
+        let kinds = Kinds::builtin();
+        let shared = Shared {
+            inflater: Inflater::new(Default::default()),
+        };
+        for (feature, built_in) in FEATURES.into_iter().zip([
+            cfg!(feature = "disk"),
+            cfg!(feature = "redis"),
+            cfg!(feature = "registry"),
+            cfg!(feature = "s3"),
+        ]) {
+            assert_eq!(kinds.constructors.contains_key(feature), built_in, "{feature}");
+            if !built_in {
+                let error = kinds
+                    .part(&TierConfig::new(feature), &shared)
+                    .unwrap_err()
+                    .to_string();
+                assert_eq!(
+                    error,
+                    format!(
+                        "tier kind `{feature}` needs the feature `{feature}`, which this build is without"
+                    )
+                );
+            }
+        }
+    }
+}

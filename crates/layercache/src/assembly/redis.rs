@@ -90,3 +90,96 @@ fn certificates(keys: &mut Keys<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
     }
     Ok(Some(pem))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Kinds, Stack};
+
+    fn assemble(keys: &str) -> Result<Stack, String> {
+        let config = Config::parse(&format!("[[tier]]\nkind = \"redis\"\n{keys}")).unwrap();
+        Stack::assemble(&config, &Kinds::builtin()).map_err(|error| error.to_string())
+    }
+
+    const URL: &str = "url = \"redis://u:hunter2@redis.invalid:7000/1\"\n";
+
+    #[tokio::test]
+    async fn leases_go_with_what_is_written_back() {
+        for (keys, leases) in [
+            ("", Some(true)),
+            ("lease = false", Some(false)),
+            ("write_back = \"off\"", Some(false)),
+            ("read_only = true", Some(false)),
+            ("lease = true", Some(true)),
+            ("lease = true\nwrite_back = \"off\"", None),
+            ("lease = true\nread_only = true", None),
+        ] {
+            match (assemble(&format!("{URL}{keys}")), leases) {
+                (Ok(stack), Some(leases)) => {
+                    let checked = stack.check().await;
+                    assert_eq!(checked[0].leases, leases, "{keys}");
+                }
+                (Err(error), None) => assert!(error.ends_with("in `lease`"), "{error}"),
+                (other, _) => panic!("{keys}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_servers_are_named_once_and_shown_without_passwords() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("urls");
+        std::fs::write(&file, "redis://:hunter2@a.invalid\nredis://:hunter2@b.invalid\n").unwrap();
+        for (keys, at) in [
+            (URL.to_owned(), "redis://***@redis.invalid:7000/1"),
+            (
+                "urls = [\"redis://:hunter2@a.invalid\", \"redis://:hunter2@b.invalid\"]".to_owned(),
+                "redis://***@a.invalid, redis://***@b.invalid",
+            ),
+            (
+                format!("url_file = {file:?}"),
+                "redis://***@a.invalid, redis://***@b.invalid",
+            ),
+        ] {
+            let stack = assemble(&keys).unwrap();
+            let checked = stack.check().await;
+            assert_eq!(checked[0].description, at);
+            assert!(!format!("{stack:?} {checked:?}").contains("hunter2"));
+        }
+        for (keys, words) in [
+            ("", "in `url`"),
+            ("url = \"http://hunter2@a\"", "redis://"),
+            ("urls = []", "expected a list of strings in `urls`"),
+            (
+                "urls = \"redis://:hunter2@a\"",
+                "expected a list of strings in `urls`",
+            ),
+            (
+                "urls = [\"redis://:hunter2@a\", 7]",
+                "expected a list of strings in `urls`",
+            ),
+            ("url = [\"redis://:hunter2@a\"]", "expected a string in `url`"),
+            (
+                "url = \"redis://:hunter2@a\"\nurls = [\"redis://:hunter2@a\"]",
+                "named twice",
+            ),
+            ("url_env = \"redis://:hunter2@a\"", "not set in `url_env`"),
+            ("url = \"redis://:hunter2@a\"\nttl = true", "in `ttl`"),
+            (
+                "url = \"redis://:hunter2@a\"\nca_certificate = \"/no/such\"",
+                "/no/such cannot be read",
+            ),
+            (
+                "url = \"rediss://:hunter2@a\"\nca_certificate = \"/dev/null\"",
+                "not PEM",
+            ),
+            (
+                "url = \"redis://:hunter2@a\"\npasswort = \"hunter2\"",
+                "unknown field `passwort`",
+            ),
+        ] {
+            let error = assemble(keys).unwrap_err();
+            assert!(error.contains(words), "{words:?} is missing for {keys}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

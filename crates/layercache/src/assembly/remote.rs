@@ -145,3 +145,84 @@ impl Policy for Patience {
         limits.run(operation, work).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{Error, ErrorKind};
+
+    use super::*;
+    use crate::TierConfig;
+
+    fn remote(toml: &str) -> Result<Remote, String> {
+        let tier: TierConfig = toml::from_str(&format!("kind = \"k\"\n{toml}")).unwrap();
+        let mut keys = Keys::of(&tier);
+        let remote = Remote::take(&mut keys, Duration::from_secs(2)).map_err(|error| error.to_string())?;
+        keys.end().map_err(|error| error.to_string())?;
+        Ok(remote)
+    }
+
+    #[test]
+    fn a_tier_takes_layers_unless_told_otherwise() {
+        for (toml, takes_layers) in [
+            ("", true),
+            ("write_back = \"inline\"", true),
+            ("write_back = \"off\"", false),
+            ("read_only = true", false),
+            ("read_only = true\nwrite_back = \"off\"", false),
+        ] {
+            assert_eq!(remote(toml).unwrap().takes_layers(), takes_layers, "{toml}");
+        }
+        let remote =
+            remote("timeout = \"300ms\"\nseal_key = \"sixteen bytes or more\"\nfill = \"inline\"").unwrap();
+        assert_eq!(
+            (remote.timeout, remote.fill),
+            (Duration::from_millis(300), Copying::Inline)
+        );
+        assert!(remote.seal.is_keyed());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (toml, words) in [
+            ("read_only = true\nwrite_back = \"background\"", "in `write_back`"),
+            ("timeout = \"11m\"", "more than 10 minutes in `timeout`"),
+            ("timeout = 0", "in `timeout`"),
+            ("seal_key = \"short\"", "shorter than 16 bytes"),
+            ("sealkey = \"short\"", "unknown field `sealkey`"),
+        ] {
+            let error = remote(toml).unwrap_err();
+            assert!(
+                error.contains(words) && !error.contains("\"short"),
+                "{toml}: {error}"
+            );
+        }
+    }
+
+    /// A stalled server costs a reader one time-out; a slow upload is not cut by it.
+    #[tokio::test(start_paused = true)]
+    async fn readers_wait_for_one_time_out_and_uploads_for_more() {
+        let timeout = Duration::from_secs(2);
+        let patience = Patience::new(timeout);
+        let of = async |operation, takes| {
+            let start = tokio::time::Instant::now();
+            let work = async {
+                tokio::time::sleep(takes).await;
+                Ok::<_, Error>(())
+            };
+            let result = patience.run(operation, work).await;
+            (result.map_err(|error| error.kind()), start.elapsed())
+        };
+        let refused = (Err(ErrorKind::Unavailable), timeout);
+        for operation in [Operation::Open, Operation::Read, Operation::Stream] {
+            assert_eq!(of(operation, timeout * 2).await, refused);
+        }
+        for (operation, takes) in [
+            (Operation::Write, timeout * 14),
+            (Operation::Commit, timeout * 26),
+            (Operation::Create, timeout * 2),
+        ] {
+            assert_eq!(of(operation, takes).await, (Ok(()), takes));
+            assert!(of(operation, timeout * 1000).await.0.is_err());
+        }
+    }
+}

@@ -62,3 +62,73 @@ fn text(keys: &mut Keys<'_>, key: &str) -> Result<Option<String>, ConfigError> {
     text.map(Some)
         .ok_or_else(|| keys.mistake(key, "text that is not valid UTF-8"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Kinds, Stack};
+
+    fn config(keys: &str) -> Config {
+        Config::parse(&format!("[[tier]]\nkind = \"s3\"\n{keys}")).unwrap()
+    }
+
+    fn assemble(keys: &str) -> Result<Stack, String> {
+        Stack::assemble(&config(keys), &Kinds::builtin()).map_err(|error| error.to_string())
+    }
+
+    const PAIR: &str = "access_key_id = \"hunter1\"\nsecret_access_key = \"hunter2\"\n";
+    const BUCKET: &str = "bucket = \"layers\"\n";
+
+    #[test]
+    fn nothing_shows_a_key() {
+        let keys = format!(
+            "{PAIR}{BUCKET}seal_key = \"hunter3-hunter3-hunter3\"\nendpoint = \"http://127.0.0.1:1\""
+        );
+        let (config, stack) = (config(&keys), assemble(&keys).unwrap());
+        let shown = format!("{config:?} {stack:?}");
+        assert!(
+            !shown.contains("hunter") && shown.contains("secret_access_key"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named_without_the_keys() {
+        for (keys, words) in [
+            (PAIR.to_owned(), "in `bucket`"),
+            (
+                format!("{BUCKET}access_key_id = \"hunter1\""),
+                "in `secret_access_key`",
+            ),
+            (
+                format!("{BUCKET}secret_access_key = \"hunter2\""),
+                "in `access_key_id`",
+            ),
+            (
+                format!("{BUCKET}access_key_id = 1001\nsecret_access_key = \"hunter2\""),
+                "expected a string in `access_key_id`",
+            ),
+            (
+                format!("{BUCKET}access_key_id = \"hunter1\"\nsecret_access_key = 1001"),
+                "expected a string in `secret_access_key`",
+            ),
+            (
+                format!("{BUCKET}{PAIR}secret_access_key_env = \"hunter2\""),
+                "two places",
+            ),
+            (
+                format!("{BUCKET}{PAIR}secret = \"hunter2\""),
+                "unknown field `secret`",
+            ),
+            (
+                format!("{BUCKET}{PAIR}endpoint = \"http://hunter1:hunter2@host\""),
+                "endpoint",
+            ),
+            (format!("{BUCKET}{PAIR}path_style = 7"), "in `path_style`"),
+            (format!("{BUCKET}{PAIR}seal_key = \"hunter3\""), "in `seal_key`"),
+        ] {
+            let error = assemble(&keys).unwrap_err();
+            assert!(error.contains(words), "{words:?} is missing for {keys}: {error}");
+            assert!(!error.contains("hunter") && !error.contains("1001"), "{error}");
+        }
+    }
+}

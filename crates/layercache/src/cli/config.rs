@@ -52,7 +52,7 @@ fn to_lines(source: &SourceCheck) -> String {
     let answer = match &source.answer {
         Answer::Answered => "ok".to_owned(),
         Answer::Failed(error) => format!("failed: {}", output::error_line(error)),
-        Answer::NotAsked => "not asked: an image says whom".to_owned(),
+        Answer::NotAsked => "not asked".to_owned(),
     };
     let mut line = format!("{}  {answer}\n", source.name);
     let mut about = |key: &str, value: &str| line.push_str(&format!("  {key:<11} {value}\n"));
