@@ -103,11 +103,18 @@ impl RedisConfig {
     }
 }
 
+impl RedisConfig {
+    /// The URLs without credentials, to be shown.
+    pub fn redacted_urls(&self) -> Vec<String> {
+        self.urls.iter().map(|url| redacted(url)).collect()
+    }
+}
+
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Destructured, so that a new field has to be thought of.
         let Self {
-            urls,
+            urls: _,
             name,
             ttl,
             max_layer_bytes,
@@ -117,7 +124,7 @@ impl fmt::Debug for RedisConfig {
             lease_lifetime,
         } = self;
         f.debug_struct("RedisConfig")
-            .field("urls", &urls.iter().map(|url| redacted(url)).collect::<Vec<_>>())
+            .field("urls", &self.redacted_urls())
             .field("name", name)
             .field("ttl", ttl)
             .field("max_layer_bytes", max_layer_bytes)

@@ -1,5 +1,6 @@
 //! The configuration file: which sources, in which order.
 
+use std::fmt;
 use std::path::Path;
 
 use bytesize::ByteSize;
@@ -79,7 +80,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration as TOML, which [`parse`](Self::parse) reads back.
+    /// The configuration as TOML, which [`parse`](Self::parse) reads back: with all secrets that stand in it.
     ///
     /// # Errors
     /// [`ConfigError::Unwritable`] for a number that TOML cannot hold.
@@ -105,8 +106,8 @@ impl Config {
     }
 }
 
-/// One `[[tier]]` table: a source of some kind.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// One `[[tier]]` table: a source of some kind. Any of its settings may be a secret: `Debug` shows their keys alone.
+#[derive(Clone, Deserialize, Serialize)]
 pub struct TierConfig {
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,8 +141,21 @@ impl TierConfig {
         self.settings.insert(key.to_owned(), value.into());
     }
 
+    pub(crate) fn table(&self) -> &toml::Table {
+        &self.settings
+    }
+
+    /// A mistake in its settings. `message` repeats no secret.
+    pub(crate) fn mistake(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError::Tier {
+            name: self.name().to_owned(),
+            message: message.into(),
+        }
+    }
+
     /// The settings of its kind, as the type that the kind's constructor expects. That type should
-    /// `#[serde(deny_unknown_fields)]`, so that a mistyped key is not ignored.
+    /// `#[serde(deny_unknown_fields)]`, so that a mistyped key is not ignored. A message about a value of the wrong type
+    /// repeats the value: for a secret take a type whose `Deserialize` does not.
     ///
     /// # Errors
     /// [`ConfigError::Tier`] for unknown keys and values of the wrong type.
@@ -149,11 +163,19 @@ impl TierConfig {
         self.settings
             .clone()
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Tier {
-                name: self.name().to_owned(),
-                // With the key, which the message alone lacks.
-                message: one_line(&error.to_string()),
-            })
+            // With the key, which the message alone lacks.
+            .map_err(|error: toml::de::Error| self.mistake(one_line(&error.to_string())))
+    }
+}
+
+impl fmt::Debug for TierConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, settings } = self;
+        f.debug_struct("TierConfig")
+            .field("kind", kind)
+            .field("name", name)
+            .field("keys", &settings.keys().collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -222,6 +244,39 @@ impl ConfigError {
     }
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.trim_end().replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any setting may be a secret, so what is wrong with the file as a whole repeats none.
+    #[test]
+    fn settings_are_not_shown() {
+        let config = Config::parse("[[tier]]\nkind = \"k\"\nname = \"n\"\ntoken = \"hunter2\"\n").unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("TierConfig { kind: \"k\", name: Some(\"n\"), keys: [\"token\"] }"),
+            "{shown}"
+        );
+        for wrong in [
+            "token = \"hunter2\"",
+            "[[tier]]\nkind = \"k\"\ntoken = hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = hunter2:hunter2@host",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\\q\"",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\" hunter2",
+            "[[tier]]\nkind = \"k\"\ntoken = 'hunter2\n'",
+            "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\"\ntoken = \"hunter2\"",
+            "[[tier]]\ntoken = \"hunter2\"",
+            "[tier]\nkind = \"k\"\ntoken = \"hunter2\"",
+        ] {
+            let error = Config::parse(wrong).expect_err(wrong);
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2"), "{wrong}: {shown}");
+        }
+    }
 }

@@ -34,16 +34,27 @@
 //! |---|---|
 //! | `disk` (default) | the kind `disk`: a directory on the local disk, shared by the processes of a host |
 //! | `registry` (default) | the kind `registry`, and images in OCI layouts and archives |
+//! | `redis` | the kind `redis`: a Redis or a Redis Cluster, shared by all workers |
+//! | `s3` | the kind `s3`: a bucket of S3 or of what speaks its protocol, shared by all workers |
 //! | `cli` (default) | the binary `layercache` |
+//! | `full` | all of them |
+//!
+//! TLS is rustls with aws-lc-rs throughout, and needs nothing from an application, unless that compiles another provider of
+//! rustls in as well: then it has to install one (`rustls::crypto::CryptoProvider::install_default`) before the first connection
+//! of a `redis` tier is made.
 
 mod assembly;
 mod config;
 mod trees;
 
-pub use assembly::{Constructor, Kinds, Part, Shared, SourceReport, Stack};
+pub use assembly::{Answer, Constructor, Kinds, Part, Shared, SourceCheck, SourceReport, Stack};
 pub use cache_core as core;
 #[cfg(feature = "disk")]
 pub use cache_disk as disk;
+#[cfg(feature = "redis")]
+pub use cache_remote_redis as redis;
+#[cfg(feature = "s3")]
+pub use cache_remote_s3 as s3;
 pub use config::{Config, ConfigError, TierConfig};
 pub use image_tree as tree;
 #[cfg(feature = "registry")]

@@ -37,7 +37,7 @@ pub struct Kinds {
 }
 
 /// Kinds that this crate can have, each with the feature of its name.
-const FEATURES: [&str; 2] = ["disk", "registry"];
+const FEATURES: [&str; 4] = ["disk", "redis", "registry", "s3"];
 
 impl Kinds {
     /// The kinds of the features that are compiled in.
@@ -46,6 +46,10 @@ impl Kinds {
         let mut kinds = Self::default();
         #[cfg(feature = "disk")]
         kinds.register("disk", super::disk::part);
+        #[cfg(feature = "redis")]
+        kinds.register("redis", super::redis::part);
+        #[cfg(feature = "s3")]
+        kinds.register("s3", super::s3::part);
         #[cfg(feature = "registry")]
         kinds.register("registry", super::origins::registry_part);
         kinds
@@ -72,12 +76,45 @@ impl Kinds {
                 }
             },
         })?;
-        constructor(tier, shared)
+        Ok(constructor(tier, shared)?.of_kind(kind))
     }
 }
 
 impl fmt::Debug for Kinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.constructors.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_there_or_names_its_feature() {
+        let kinds = Kinds::builtin();
+        let shared = Shared {
+            inflater: Inflater::new(Default::default()),
+        };
+        for (feature, built_in) in FEATURES.into_iter().zip([
+            cfg!(feature = "disk"),
+            cfg!(feature = "redis"),
+            cfg!(feature = "registry"),
+            cfg!(feature = "s3"),
+        ]) {
+            assert_eq!(kinds.constructors.contains_key(feature), built_in, "{feature}");
+            if !built_in {
+                let error = kinds
+                    .part(&TierConfig::new(feature), &shared)
+                    .unwrap_err()
+                    .to_string();
+                assert_eq!(
+                    error,
+                    format!(
+                        "tier kind `{feature}` needs the feature `{feature}`, which this build is without"
+                    )
+                );
+            }
+        }
     }
 }

@@ -1,13 +1,25 @@
 //! From a configuration to a stack of sources. The only place that knows which features are compiled in.
 
+mod check;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod keys;
 mod kinds;
 #[cfg(feature = "registry")]
 mod origins;
 mod part;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod remote;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod secret;
 mod stack;
 
+pub use check::{Answer, SourceCheck};
 pub use kinds::{Constructor, Kinds, Shared};
 pub use part::Part;
 pub use stack::{SourceReport, Stack};

@@ -3,14 +3,40 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cache_core::{LayerCacheBuilder, LayerSource, Metered, SourceCounts, SourceStats, Tier};
+use cache_core::{
+    Capabilities, LayerCacheBuilder, LayerSource, Metered, Result, SourceCounts, SourceOptions, SourceStats,
+    Tier,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use image_tree::TreeStore;
 
 /// One source of a stack: what a [`Constructor`](super::Constructor) makes.
+///
+/// All but the source itself can be left out. What a kind says of itself here, an operator sees in `layercache config check`:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use layercache::{Config, Kinds, Part, Stack};
+/// # use layercache::core::{Copying, MemoryTier, SourceOptions};
+/// let mut kinds = Kinds::builtin();
+/// kinds.register("shelf", |tier, _shared| {
+///     let shelf = Arc::new(MemoryTier::new(tier.name(), 64 << 20));
+///     Ok(Part::tier(shelf)
+///         .with_options(SourceOptions::default().with_write_back(Copying::Inline))
+///         .with_description("64 MiB of memory")
+///         .with_check(|| async { Ok(()) }))
+/// });
+/// # let config = Config::parse("[[tier]]\nkind = \"shelf\"").unwrap();
+/// # let stack = Stack::assemble(&config, &kinds).unwrap();
+/// ```
 pub struct Part {
     name: Box<str>,
+    /// As the configuration names it.
+    kind: Box<str>,
     stats: Arc<SourceStats>,
     place: Place,
+    options: SourceOptions,
     pub(super) extras: Extras,
     /// Whether it is in the stack without having been configured.
     implied: bool,
@@ -24,6 +50,10 @@ enum Place {
 /// What a source may do for a stack besides serving layers.
 #[derive(Default)]
 pub(super) struct Extras {
+    /// Says in a few words, and without secrets, where the layers are.
+    pub(super) description: Option<Box<str>>,
+    /// Asks whether the source can be used.
+    pub(super) check: Option<Check>,
     /// Keeps file trees next to the layers.
     pub(super) trees: Option<Arc<dyn TreeStore>>,
     /// Tells how many layers it has evicted.
@@ -34,31 +64,60 @@ pub(super) struct Extras {
     pub(super) origin: Option<super::origins::Origin>,
 }
 
+/// A question to a source.
+pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
 impl Part {
     /// A tier: read, and filled from what stands behind it.
     pub fn tier<T: Tier>(tier: Arc<T>) -> Self {
         let metered = Metered::new(tier);
-        let (name, stats) = (metered.name().into(), metered.stats());
-        Self {
-            name,
-            stats,
-            place: Place::Tier(Arc::new(metered)),
-            extras: Extras::default(),
-            implied: false,
-        }
+        let stats = metered.stats();
+        Self::new(Place::Tier(Arc::new(metered)), stats)
     }
 
     /// A source that is only read.
     pub fn source<S: LayerSource>(source: Arc<S>) -> Self {
         let metered = Metered::new(source);
-        let (name, stats) = (metered.name().into(), metered.stats());
+        let stats = metered.stats();
+        Self::new(Place::Source(Arc::new(metered)), stats)
+    }
+
+    fn new(place: Place, stats: Arc<SourceStats>) -> Self {
+        let name: Box<str> = place.source().name().into();
         Self {
+            kind: name.clone(),
             name,
             stats,
-            place: Place::Source(Arc::new(metered)),
+            place,
+            options: SourceOptions::default(),
             extras: Extras::default(),
             implied: false,
         }
+    }
+
+    /// The same, used by the stack's cache as `options` say.
+    #[must_use]
+    pub fn with_options(mut self, options: SourceOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The same, saying in a few words where the layers are: a directory, a host. No secrets.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<Box<str>>) -> Self {
+        self.extras.description = Some(description.into());
+        self
+    }
+
+    /// The same, with how to ask whether the source can be used. Dropping the future must cancel it; what it fails with is shown,
+    /// and must hold no secrets.
+    #[must_use]
+    pub fn with_check<F>(mut self, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.extras.check = Some(Box::new(move || check().boxed()));
+        self
     }
 
     /// The same, keeping the file trees of the stack's layers. The first such part of a stack is used.
@@ -82,6 +141,17 @@ impl Part {
         self
     }
 
+    /// The same, as the kind that the configuration names.
+    pub(super) fn of_kind(mut self, kind: &str) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// Whether nobody has configured it.
+    pub(super) fn is_implied(&self) -> bool {
+        self.implied
+    }
+
     /// Whether an operator wants to hear of it.
     pub(super) fn is_reported(&self) -> bool {
         !self.implied || self.stats.counts() != SourceCounts::default()
@@ -91,14 +161,40 @@ impl Part {
         &self.name
     }
 
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(super) fn options(&self) -> &SourceOptions {
+        &self.options
+    }
+
+    pub(super) fn is_tier(&self) -> bool {
+        matches!(self.place, Place::Tier(_))
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.place.source().capabilities()
+    }
+
     pub(super) fn stats(&self) -> Arc<SourceStats> {
         Arc::clone(&self.stats)
     }
 
     pub(super) fn join(&self, cache: LayerCacheBuilder) -> LayerCacheBuilder {
+        let options = self.options.clone();
         match &self.place {
-            Place::Source(source) => cache.source(Arc::clone(source)),
-            Place::Tier(tier) => cache.tier(Arc::clone(tier)),
+            Place::Source(source) => cache.source_with(Arc::clone(source), options),
+            Place::Tier(tier) => cache.tier_with(Arc::clone(tier), options),
+        }
+    }
+}
+
+impl Place {
+    fn source(&self) -> &dyn LayerSource {
+        match self {
+            Self::Source(source) => &**source,
+            Self::Tier(tier) => &**tier,
         }
     }
 }

@@ -27,13 +27,24 @@ Examples:
   layercache ls -l debian:12 /etc                   list a directory of the image
   layercache cat debian:12 /etc/os-release          print a file of the image
   layercache read debian:12 0 --length 512          raw bytes of the base layer
-  layercache cache usage                            how much the cache takes";
+  layercache cache usage                            how much the cache takes
+  layercache config check                           whether every tier answers";
 
 const PULL_EXAMPLES: &str = "\
 Examples:
   layercache pull debian:12 ghcr.io/owner/app:1.2   several images
   layercache pull --platform linux/arm64 debian:12  for another machine
   layercache pull oci:image:v1                      from an OCI layout in a directory";
+
+const PUSH_EXAMPLES: &str = "\
+Examples:
+  layercache push debian:12                         to every shared tier of the configuration
+  layercache push --json debian:12                  what came of each layer, for programs";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  layercache config check                           what is composed, and whether each part answers
+  layercache config check --json                    the same for programs";
 
 const LS_EXAMPLES: &str = "\
 Examples:
@@ -106,6 +117,9 @@ pub(crate) enum Command {
     /// Bring every layer of images into the cache
     #[command(after_help = PULL_EXAMPLES)]
     Pull(Pull),
+    /// Copy layers of images that are cached here to the tiers that workers share
+    #[command(after_help = PUSH_EXAMPLES)]
+    Push(Push),
     /// Show what an image consists of
     Inspect(Inspect),
     /// List files of an image
@@ -120,6 +134,9 @@ pub(crate) enum Command {
     /// Look after the cache directory
     #[command(subcommand, after_help = CACHE_EXAMPLES)]
     Cache(Cache),
+    /// Look at the configuration
+    #[command(subcommand, after_help = CONFIG_EXAMPLES)]
+    Config(Config),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Measure the cache against reading straight from a registry
@@ -131,6 +148,16 @@ pub(crate) struct Pull {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<ImageLocation>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<ImageLocation>,
+    /// Print JSON, one object per layer and line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +252,12 @@ pub(crate) enum Cache {
     Remove(Remove),
     /// Remove every layer
     Clear(Json),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show which sources are composed, in order, and ask each whether it can be used
+    Check(Json),
 }
 
 #[derive(Debug, Args)]

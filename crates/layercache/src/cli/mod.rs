@@ -3,6 +3,7 @@
 mod args;
 mod cache;
 mod cat;
+mod config;
 mod context;
 mod demo;
 mod inspect;
@@ -11,6 +12,7 @@ mod ls;
 mod output;
 mod progress;
 mod pull;
+mod push;
 mod read;
 mod signals;
 mod stats;
@@ -79,11 +81,13 @@ async fn execute(arguments: Arguments) -> Result<()> {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Pull(command) => pull::run(context, command).await,
+        Command::Push(command) => push::run(context, command).await,
         Command::Inspect(command) => inspect::run(context, command).await,
         Command::Ls(command) => ls::run(context, command).await,
         Command::Cat(command) => cat::run(context, command).await,
         Command::Read(command) => read::run(context, command).await,
         Command::Cache(command) => cache::run(context, command).await,
+        Command::Config(command) => config::run(context, command).await,
         Command::Demo(Demo {
             phase: Some(plan), ..
         }) => demo::run_phase(context, &plan).await,

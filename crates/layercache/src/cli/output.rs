@@ -40,6 +40,14 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
+/// An error with all its causes, on one line.
+pub(super) fn error_line(error: &layercache::core::Error) -> String {
+    let mut line = format!("{:#}", anyhow::Error::new(error.clone()));
+    // Text of a server may be in it: nothing of that may break the line or drive the terminal.
+    line.retain(|c| !c.is_control());
+    line
+}
+
 pub(super) const STDOUT: &str = "standard output";
 
 /// Whether the reader of standard output has gone away, as `head` does: nothing is wrong then.

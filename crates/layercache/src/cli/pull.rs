@@ -40,20 +40,28 @@ pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
 async fn pull(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
     let short: String = layer.digest.hex().chars().take(12).collect();
     let bar = context.bars.bytes(short);
-    let mut open = std::pin::pin!(context.stack.open(layer));
+    let cache = context.stack.cache();
+    let brought = async {
+        let reader = context.stack.open(layer).await?;
+        // A reader may be served while the layer is still on its way: from where it was found, or from what has arrived of it.
+        cache.settled(&layer.digest).await;
+        Ok::<_, layercache::core::Error>(reader)
+    };
+    let mut brought = std::pin::pin!(brought);
     let reader = loop {
         tokio::select! {
-            reader = &mut open => break reader?,
+            reader = &mut brought => break reader?,
             () = tokio::time::sleep(TICK) => {
-                if let Some(written) = context.stack.cache().fill_progress(&layer.digest) {
+                if let Some(written) = cache.fill_progress(&layer.digest) {
                     bar.set_position(written);
                 }
             }
         }
     };
     let len = match reader.len() {
+        // A tier has all of it: the one that was filled or, where none in front takes it, the one that it was found in.
         Some(len) => len,
-        // It is still on its way, or is not being kept: which of both shows once it has been read.
+        // It is not being kept, or it is wrong: which of both shows once it has been read.
         None => {
             let len = drain(reader.stream(0), |written| bar.set_position(written)).await?;
             if context.stack.open(layer).await?.len().is_none() {
@@ -71,10 +79,12 @@ async fn pull(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
 }
 
 fn why_not_kept(context: &Context) -> &'static str {
-    if context.stack.disks().is_empty() {
+    if !context.stack.disks().is_empty() {
+        "the disk is full, or the layer is larger than `max_bytes`"
+    } else if context.stack.shared_tiers().is_empty() {
         "the configuration has no tier of the kind `disk`"
     } else {
-        "the disk is full, or the layer is larger than `max_bytes`"
+        "the configuration has no tier of the kind `disk`, and the shared tiers have not taken it"
     }
 }
 

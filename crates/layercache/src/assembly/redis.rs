@@ -1,0 +1,185 @@
+//! The kind `redis`.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use cache_core::SourceOptions;
+use cache_remote_redis::{RedisConfig, RedisTier};
+
+use super::keys::Keys;
+use super::remote::Remote;
+use super::{Part, Shared};
+use crate::{ConfigError, TierConfig};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest file of certificates in bytes.
+const MAX_CERTIFICATES_LEN: u64 = 1 << 20;
+
+pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
+    let mut keys = Keys::of(tier);
+    let urls = urls(&mut keys)?;
+    let remote = Remote::take(&mut keys, DEFAULT_TIMEOUT)?;
+    let mut config = RedisConfig::new(urls)
+        .with_name(tier.name())
+        .with_ttl(keys.duration("ttl")?)
+        .with_seal(remote.seal.clone())
+        .with_timeout(remote.timeout)
+        .with_ca_certificate(certificates(&mut keys)?);
+    if let Some(ByteSize(max)) = keys.value("max_layer_bytes")? {
+        config = config.with_max_layer_bytes(max);
+    }
+    let lease = match keys.value("lease")? {
+        Some(true) if !remote.takes_layers() => {
+            let why =
+                "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says,";
+            return Err(keys.mistake("lease", why));
+        }
+        lease => lease.unwrap_or(true) && remote.takes_layers(),
+    };
+    keys.end()?;
+
+    let servers = config.redacted_urls().join(", ");
+    let redis = RedisTier::new(config)?;
+    let mut options = SourceOptions::default();
+    if lease {
+        options = options.with_leases(redis.leases());
+    }
+    let part = remote.part(redis.clone(), options).with_description(servers);
+    Ok(part.with_check(move || {
+        let redis = redis.clone();
+        async move { redis.check().await }
+    }))
+}
+
+/// The URL of a server, or those of nodes of a cluster. Each may hold a password. In a file or the environment they are separated by
+/// white space, which no URL has.
+fn urls(keys: &mut Keys<'_>) -> Result<Vec<String>, ConfigError> {
+    let one = keys.secret("url")?;
+    match (one, keys.raw("urls")) {
+        (Some(secret), None) => {
+            let text = secret.text();
+            let text = text.ok_or_else(|| keys.mistake("url", "text that is not valid UTF-8"))?;
+            Ok(text.split_whitespace().map(str::to_owned).collect())
+        }
+        (None, Some(toml::Value::Array(several))) => {
+            let strings = several.iter().map(|url| url.as_str().map(str::to_owned));
+            strings
+                .collect::<Option<Vec<_>>>()
+                .filter(|urls| !urls.is_empty())
+                .ok_or_else(|| keys.mistake("urls", "expected a list of strings"))
+        }
+        (None, Some(_)) => Err(keys.mistake("urls", "expected a list of strings")),
+        (Some(_), Some(_)) => Err(keys.mistake("urls", "the servers are named twice: by `url` and")),
+        (None, None) => Err(keys.mistake("url", "no server is named: put redis://HOST or rediss://HOST")),
+    }
+}
+
+fn certificates(keys: &mut Keys<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
+    const KEY: &str = "ca_certificate";
+    let Some(path) = keys.value::<PathBuf>(KEY)? else {
+        return Ok(None);
+    };
+    let mut pem = Vec::new();
+    std::fs::File::open(&path)
+        .and_then(|file| file.take(MAX_CERTIFICATES_LEN + 1).read_to_end(&mut pem))
+        .map_err(|error| keys.mistake(KEY, &format!("{} cannot be read ({error})", path.display())))?;
+    if pem.len() as u64 > MAX_CERTIFICATES_LEN {
+        return Err(keys.mistake(KEY, "a file longer than 1 MiB"));
+    }
+    Ok(Some(pem))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Kinds, Stack};
+
+    fn assemble(keys: &str) -> Result<Stack, String> {
+        let config = Config::parse(&format!("[[tier]]\nkind = \"redis\"\n{keys}")).unwrap();
+        Stack::assemble(&config, &Kinds::builtin()).map_err(|error| error.to_string())
+    }
+
+    const URL: &str = "url = \"redis://u:hunter2@redis.invalid:7000/1\"\n";
+
+    #[tokio::test]
+    async fn leases_go_with_what_is_written_back() {
+        for (keys, leases) in [
+            ("", Some(true)),
+            ("lease = false", Some(false)),
+            ("write_back = \"off\"", Some(false)),
+            ("read_only = true", Some(false)),
+            ("lease = true", Some(true)),
+            ("lease = true\nwrite_back = \"off\"", None),
+            ("lease = true\nread_only = true", None),
+        ] {
+            match (assemble(&format!("{URL}{keys}")), leases) {
+                (Ok(stack), Some(leases)) => {
+                    let checked = stack.check().await;
+                    assert_eq!(checked[0].leases, leases, "{keys}");
+                }
+                (Err(error), None) => assert!(error.ends_with("in `lease`"), "{error}"),
+                (other, _) => panic!("{keys}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_servers_are_named_once_and_shown_without_passwords() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("urls");
+        std::fs::write(&file, "redis://:hunter2@a.invalid\nredis://:hunter2@b.invalid\n").unwrap();
+        for (keys, at) in [
+            (URL.to_owned(), "redis://***@redis.invalid:7000/1"),
+            (
+                "urls = [\"redis://:hunter2@a.invalid\", \"redis://:hunter2@b.invalid\"]".to_owned(),
+                "redis://***@a.invalid, redis://***@b.invalid",
+            ),
+            (
+                format!("url_file = {file:?}"),
+                "redis://***@a.invalid, redis://***@b.invalid",
+            ),
+        ] {
+            let stack = assemble(&keys).unwrap();
+            let checked = stack.check().await;
+            assert_eq!(checked[0].description, at);
+            assert!(!format!("{stack:?} {checked:?}").contains("hunter2"));
+        }
+        for (keys, words) in [
+            ("", "in `url`"),
+            ("url = \"http://hunter2@a\"", "redis://"),
+            ("urls = []", "expected a list of strings in `urls`"),
+            (
+                "urls = \"redis://:hunter2@a\"",
+                "expected a list of strings in `urls`",
+            ),
+            (
+                "urls = [\"redis://:hunter2@a\", 7]",
+                "expected a list of strings in `urls`",
+            ),
+            ("url = [\"redis://:hunter2@a\"]", "expected a string in `url`"),
+            (
+                "url = \"redis://:hunter2@a\"\nurls = [\"redis://:hunter2@a\"]",
+                "named twice",
+            ),
+            ("url_env = \"redis://:hunter2@a\"", "not set in `url_env`"),
+            ("url = \"redis://:hunter2@a\"\nttl = true", "in `ttl`"),
+            (
+                "url = \"redis://:hunter2@a\"\nca_certificate = \"/no/such\"",
+                "/no/such cannot be read",
+            ),
+            (
+                "url = \"rediss://:hunter2@a\"\nca_certificate = \"/dev/null\"",
+                "not PEM",
+            ),
+            (
+                "url = \"redis://:hunter2@a\"\npasswort = \"hunter2\"",
+                "unknown field `passwort`",
+            ),
+        ] {
+            let error = assemble(keys).unwrap_err();
+            assert!(error.contains(words), "{words:?} is missing for {keys}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `config check`: what is composed, and whether each part answers.
+
+use anyhow::{Result, bail};
+use layercache::core::Copying;
+use layercache::{Answer, SourceCheck};
+use serde_json::{Value, json};
+
+use super::args::Config;
+use super::context::Context;
+use super::output;
+
+pub(super) async fn run(context: &Context, Config::Check(format): Config) -> Result<()> {
+    let sources = context.stack.check().await;
+    if format.json {
+        let sources: Vec<_> = sources.iter().map(to_json).collect();
+        output::json(&json!({ "sources": sources }))?;
+    } else {
+        let lines: String = sources.iter().map(to_lines).collect();
+        output::write(lines.as_bytes())?;
+    }
+    let failed = sources.iter().filter_map(|source| match &source.answer {
+        Answer::Failed(_) => Some(format!("`{}`", source.name)),
+        _ => None,
+    });
+    let failed: Vec<_> = failed.collect();
+    if !failed.is_empty() {
+        bail!("{} cannot be used now", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn to_json(source: &SourceCheck) -> Value {
+    let (answer, error) = match &source.answer {
+        Answer::Answered => ("ok", None),
+        Answer::Failed(error) => ("failed", Some(output::error_line(error))),
+        Answer::NotAsked => ("not asked", None),
+    };
+    json!({
+        "name": source.name,
+        "kind": source.kind,
+        "description": source.description,
+        "fill": source.fill.map(copying),
+        "write_back": source.write_back.map(copying),
+        "lease": source.leases,
+        "answer": answer,
+        "error": error,
+    })
+}
+
+/// The source and its answer, and below what can be said of it.
+fn to_lines(source: &SourceCheck) -> String {
+    let answer = match &source.answer {
+        Answer::Answered => "ok".to_owned(),
+        Answer::Failed(error) => format!("failed: {}", output::error_line(error)),
+        Answer::NotAsked => "not asked".to_owned(),
+    };
+    let mut line = format!("{}  {answer}\n", source.name);
+    let mut about = |key: &str, value: &str| line.push_str(&format!("  {key:<11} {value}\n"));
+    about("kind", &source.kind);
+    if !source.description.is_empty() {
+        about("at", &source.description);
+    }
+    if let Some(fill) = source.fill {
+        about("fill", copying(fill));
+    }
+    if let Some(write_back) = source.write_back {
+        about("write_back", copying(write_back));
+        about("lease", if source.leases { "yes" } else { "no" });
+    }
+    line
+}
+
+fn copying(copying: Copying) -> &'static str {
+    match copying {
+        Copying::Background => "background",
+        Copying::Inline => "inline",
+        Copying::Off => "off",
+    }
+}
