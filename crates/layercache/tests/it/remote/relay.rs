@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use futures_util::stream;
 use tokio::runtime::Runtime;
@@ -41,18 +42,18 @@ impl Relay {
         let (seen, upstream) = (Arc::clone(&state), format!("http://{upstream}"));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let app = Router::new().fallback(async move |request: Request| {
-            let path = request.uri().path().to_owned();
-            let digest = path.rsplit_once("/blobs/").map(|(_, digest)| digest.to_owned());
-            if let Some(digest) = digest.filter(|_| request.method() == "GET") {
+            let (asked, _) = request.into_parts();
+            let digest = asked.uri.path().rsplit_once("/blobs/");
+            if let Some((_, digest)) = digest.filter(|_| asked.method == "GET") {
                 let mut state = seen.lock().unwrap();
-                *state.fetched.entry(digest.clone()).or_insert(0) += 1;
-                if state.refused.contains(&digest) {
+                *state.fetched.entry(digest.to_owned()).or_insert(0) += 1;
+                if state.refused.contains(digest) {
                     let mut refusal = Response::new(Body::empty());
                     *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                     return refusal;
                 }
             }
-            pass_on(&client, &upstream, &request).await
+            pass_on(&client, &upstream, &asked).await
         });
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self {
@@ -81,9 +82,9 @@ impl Relay {
     }
 }
 
-async fn pass_on(client: &reqwest::Client, upstream: &str, request: &Request) -> Response {
-    let mut asked = client.request(request.method().clone(), format!("{upstream}{}", request.uri()));
-    for (name, value) in request.headers().iter().filter(|(name, _)| *name != "host") {
+async fn pass_on(client: &reqwest::Client, upstream: &str, request: &Parts) -> Response {
+    let mut asked = client.request(request.method.clone(), format!("{upstream}{}", request.uri));
+    for (name, value) in request.headers.iter().filter(|(name, _)| *name != "host") {
         asked = asked.header(name, value);
     }
     let answer = asked.send().await.unwrap();
