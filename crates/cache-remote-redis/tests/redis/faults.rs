@@ -126,18 +126,34 @@ async fn a_network_that_stalls_is_an_error_and_then_recovers() {
     assert!(layer.is_right_in(&tier).await.unwrap());
     let reader = layer.open(&tier).await.unwrap().unwrap();
     proxy.set(Fault::Stall);
-    assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
-    assert_eq!(
-        kind(reader.read_bytes(0, 4 * CHUNK).await),
-        ErrorKind::Unavailable
-    );
-    // A peer that has vanished: what was connected stays silent for ever.
+    let (opened, read) = tokio::join!(layer.open(&tier), reader.read_bytes(0, 4 * CHUNK));
+    assert_eq!([kind(opened), kind(read)], [ErrorKind::Unavailable; 2]);
     proxy.set(Fault::Reset);
     assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
     proxy.set(Fault::None);
     layer.check(reader).await.unwrap();
     assert!(layer.is_right_in(&tier).await.unwrap());
     tier.remove(layer.digest()).await.unwrap();
+}
+
+/// What was connected stays silent for ever, as when a host has lost power.
+#[tokio::test]
+async fn a_peer_that_has_vanished_costs_one_time_out_however_many_connections_there_were() {
+    let (vanishing, other) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let layer = Layer::random(12 * CHUNK);
+    for server in [&vanishing, &other] {
+        layer.put(&tier(config([server.url()]))).await;
+    }
+    let proxy = FaultProxy::start(vanishing.address()).await;
+    let tier = tier(at(proxy.address()));
+    assert!(layer.is_right_in(&tier).await.unwrap());
+    let reader = layer.open(&tier).await.unwrap().unwrap();
+    assert_eq!(proxy.traffic().connections, 4);
+    vanishing.stall();
+    proxy.retarget(other.address());
+    assert_eq!(kind(reader.read_bytes(0, 1).await), ErrorKind::Unavailable);
+    layer.check(reader).await.unwrap();
+    assert!(layer.is_right_in(&tier).await.unwrap());
 }
 
 #[tokio::test]
