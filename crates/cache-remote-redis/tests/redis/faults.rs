@@ -42,6 +42,18 @@ async fn a_server_that_comes_up_later_is_used_then() {
 }
 
 #[tokio::test]
+async fn a_restart_between_two_uses_costs_no_error() {
+    let mut server = RedisServer::start(&[]);
+    let (tier, layer) = (tier(at(server.address())), Layer::random(12 * CHUNK));
+    for _ in 0..3 {
+        layer.put(&tier).await;
+        assert!(layer.is_right_in(&tier).await.unwrap());
+        server.restart();
+        assert!(layer.open(&tier).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_dies_in_the_middle_of_a_stream_is_an_error_and_then_empty() {
     let mut server = RedisServer::start(&[]);
     let (tier, layer) = (tier(at(server.address())), Layer::random(40 * CHUNK));
