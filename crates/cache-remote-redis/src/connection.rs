@@ -44,12 +44,15 @@ impl Slot {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives up the connection in `cell`, unless it was replaced already. Requests that are on it may still be answered.
-    fn give_up(&self, cell: &Cell) {
+    /// Gives up the connection in `cell`, unless it was replaced already; whether it was not. Requests that are on it may still
+    /// be answered.
+    fn give_up(&self, cell: &Cell) -> bool {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, cell) {
+        let is_current = Arc::ptr_eq(&current, cell);
+        if is_current {
             *current = Cell::default();
         }
+        is_current
     }
 }
 
@@ -139,10 +142,18 @@ impl Connections {
                 Err(failure(error))
             }
             Err(_) => {
-                // It may be a peer that has vanished: nothing else would tell.
-                slot.give_up(&cell);
+                if slot.give_up(&cell) {
+                    self.give_up_all();
+                }
                 Err(no_answer(self.timeout))
             }
+        }
+    }
+
+    /// The peer may have vanished, which nothing tells but a time-out: all connections together cost one.
+    fn give_up_all(&self) {
+        for slot in self.bulk.iter().chain([&self.metadata]) {
+            slot.give_up(&slot.current());
         }
     }
 

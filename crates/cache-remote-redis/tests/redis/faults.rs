@@ -42,6 +42,18 @@ async fn a_server_that_comes_up_later_is_used_then() {
 }
 
 #[tokio::test]
+async fn a_restart_between_two_uses_costs_no_error() {
+    let mut server = RedisServer::start(&[]);
+    let (tier, layer) = (tier(at(server.address())), Layer::random(12 * CHUNK));
+    for _ in 0..3 {
+        layer.put(&tier).await;
+        assert!(layer.is_right_in(&tier).await.unwrap());
+        server.restart();
+        assert!(layer.open(&tier).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_dies_in_the_middle_of_a_stream_is_an_error_and_then_empty() {
     let mut server = RedisServer::start(&[]);
     let (tier, layer) = (tier(at(server.address())), Layer::random(40 * CHUNK));
@@ -126,18 +138,34 @@ async fn a_network_that_stalls_is_an_error_and_then_recovers() {
     assert!(layer.is_right_in(&tier).await.unwrap());
     let reader = layer.open(&tier).await.unwrap().unwrap();
     proxy.set(Fault::Stall);
-    assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
-    assert_eq!(
-        kind(reader.read_bytes(0, 4 * CHUNK).await),
-        ErrorKind::Unavailable
-    );
-    // A peer that has vanished: what was connected stays silent for ever.
+    let (opened, read) = tokio::join!(layer.open(&tier), reader.read_bytes(0, 4 * CHUNK));
+    assert_eq!([kind(opened), kind(read)], [ErrorKind::Unavailable; 2]);
     proxy.set(Fault::Reset);
     assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
     proxy.set(Fault::None);
     layer.check(reader).await.unwrap();
     assert!(layer.is_right_in(&tier).await.unwrap());
     tier.remove(layer.digest()).await.unwrap();
+}
+
+/// What was connected stays silent for ever, as when a host has lost power.
+#[tokio::test]
+async fn a_peer_that_has_vanished_costs_one_time_out_however_many_connections_there_were() {
+    let (vanishing, other) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let layer = Layer::random(12 * CHUNK);
+    for server in [&vanishing, &other] {
+        layer.put(&tier(config([server.url()]))).await;
+    }
+    let proxy = FaultProxy::start(vanishing.address()).await;
+    let tier = tier(at(proxy.address()));
+    assert!(layer.is_right_in(&tier).await.unwrap());
+    let reader = layer.open(&tier).await.unwrap().unwrap();
+    assert_eq!(proxy.traffic().connections, 4);
+    vanishing.stall();
+    proxy.retarget(other.address());
+    assert_eq!(kind(reader.read_bytes(0, 1).await), ErrorKind::Unavailable);
+    layer.check(reader).await.unwrap();
+    assert!(layer.is_right_in(&tier).await.unwrap());
 }
 
 #[tokio::test]
@@ -229,16 +257,17 @@ async fn streams_that_stand_still_hold_up_nobody() {
     let tier = tier(one().with_timeout(Duration::from_secs(20)));
     layer.put(&tier).await;
     let reader = layer.open(&tier).await.unwrap().unwrap();
+    layer.check(Arc::clone(&reader)).await.unwrap();
     let mut standing = Vec::new();
     for _ in 0..40 {
         let mut stream = Arc::clone(&reader).stream(0);
-        assert!(stream.next().await.unwrap().unwrap() == layer.bytes[..CHUNK]);
+        assert!(stream.next().now_or_never().is_none());
         standing.push(stream);
     }
     layer.check(reader).await.unwrap();
     for stream in standing {
         let rest: Vec<Bytes> = stream.try_collect().await.unwrap();
-        assert!(rest.concat() == layer.bytes[CHUNK..]);
+        assert!(rest.concat() == layer.bytes);
     }
     tier.remove(layer.digest()).await.unwrap();
 }

@@ -35,9 +35,13 @@ async fn a_server_that_evicts_makes_layers_misses() {
     assert!(committed > 0);
     let mut right = 0;
     for layer in &layers {
-        right += usize::from(layer.is_right_in(&tier).await.unwrap());
+        match layer.is_right_in(&tier).await {
+            Ok(is_right) => right += usize::from(is_right),
+            // Answers take memory, too: a layer may be evicted while it is read.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
+        }
     }
-    assert!((1..layers.len()).contains(&right), "{right}");
+    assert!(right < layers.len());
 
     // More than there is memory for.
     let large = Layer::random(64 * CHUNK);

@@ -24,8 +24,13 @@ pub(crate) fn env(name: &str) -> String {
 /// A time-out that the busiest machine keeps.
 const PATIENT: Duration = Duration::from_secs(30);
 
+/// Removal looks for every chunk that the longest layer may have: for what the tests write these are few.
+const MAX_LAYER_BYTES: u64 = 64 << 20;
+
 pub(crate) fn config(urls: impl IntoIterator<Item = impl Into<String>>) -> RedisConfig {
-    RedisConfig::new(urls).with_timeout(PATIENT)
+    RedisConfig::new(urls)
+        .with_timeout(PATIENT)
+        .with_max_layer_bytes(MAX_LAYER_BYTES)
 }
 
 /// The Redis that is alone.
