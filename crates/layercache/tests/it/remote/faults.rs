@@ -105,9 +105,13 @@ fn redis_may_die_stall_or_forget_between_two_reads() {
         )
         .await;
         // Without a disk, every read goes to Redis until that is gone, and then to S3.
-        let blows: [fn(&mut RedisServer); 3] =
-            [RedisServer::restart, |server| server.stall(), RedisServer::kill];
-        for blow in blows {
+        type Blow = fn(&mut RedisServer);
+        let blows: [(Blow, Blow); 3] = [
+            (RedisServer::restart, |_| {}),
+            (|server| server.stall(), |server| server.resume()),
+            (RedisServer::kill, RedisServer::restart),
+        ];
+        for (blow, recover) in blows {
             publish(&image, &(disk(&sandbox, "first") + &shared + REGISTRY)).await;
             let worker = image
                 .worker(&(shared.clone() + "fill = \"off\"\n" + &s3(&prefix) + REGISTRY))
@@ -123,9 +127,8 @@ fn redis_may_die_stall_or_forget_between_two_reads() {
             }
             worker.reads_right(&image).await;
             assert_eq!(worker.inflates(), 0);
-            server.resume();
             worker.close().await;
-            server.restart();
+            recover(&mut server);
             let layers = image
                 .worker(&(disk(&sandbox, "first") + &shared + REGISTRY))
                 .await;
