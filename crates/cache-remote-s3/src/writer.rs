@@ -148,10 +148,15 @@ impl Fill {
         if let Ok(Some(reader)) = store.find(&layer).await {
             return Ok(reader);
         }
-        let object = match self.publish(&index).await {
+        let object = match self.store_object(&index).await {
             Ok(object) => object,
-            Err(error) => return store.settle(&layer).await.ok_or(error),
+            Err(error) => return store.settle(&layer, false).await.ok_or(error),
         };
+        let sealed = store.bucket.config.seal.encode(&index);
+        let index_key = store.bucket.keys.index(index.digest());
+        if let Err(error) = store.bucket.put(&index_key, sealed).await {
+            return store.settle(&layer, true).await.ok_or(error);
+        }
         tracing::info!(
             digest = %index.digest(),
             tier = %store.name(),
@@ -162,7 +167,7 @@ impl Fill {
         Ok(store.reader(index, object))
     }
 
-    async fn publish(mut self, index: &LayerIndex) -> Result<Object> {
+    async fn store_object(mut self, index: &LayerIndex) -> Result<Object> {
         let bucket = Arc::clone(&self.store.bucket);
         let key = bucket.keys.layer(index.digest());
         let last = self.gathered.take();
@@ -182,9 +187,6 @@ impl Fill {
         let object = bucket.head(&key).await?;
         let object = object.filter(|object| object.len == index.len());
         let object =
-            object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))?;
-        let sealed = bucket.config.seal.encode(index);
-        bucket.put(&bucket.keys.index(index.digest()), sealed).await?;
-        Ok(object)
+            object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))
     }
 }
