@@ -186,7 +186,6 @@ impl Fill {
         // What was said to be stored is looked at before the index vouches for it.
         let object = bucket.head(&key).await?;
         let object = object.filter(|object| object.len == index.len());
-        let object =
-            object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))
+        object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))
     }
 }
