@@ -88,13 +88,10 @@ impl LayerWriter for S3Writer {
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        let Some(Upload { .. }) = self.fill.as_ref().and_then(|fill| fill.upload.as_ref()) else {
+        let Some(upload) = self.fill.take().and_then(|fill| fill.upload) else {
             return Ok(());
         };
-        let aborted = match self.take_fill()?.upload {
-            Some(upload) => upload.abort().await,
-            None => Ok(()),
-        };
+        let aborted = upload.abort().await;
         aborted.map_err(self.store.place("abort", &self.layer.digest))
     }
 }
