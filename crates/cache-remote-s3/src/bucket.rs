@@ -153,7 +153,7 @@ impl Bucket {
                 Refusal::NoKey | Refusal::Replaced => {
                     Error::unavailable("the layer was replaced or removed since it was opened")
                 }
-                Refusal::Other => failure("read the layer", &error),
+                Refusal::NoUpload | Refusal::Other => failure("read the layer", &error),
             })?;
         Ok(Part {
             range: answer.content_range,

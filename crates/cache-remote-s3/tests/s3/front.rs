@@ -56,7 +56,7 @@ impl Seen {
     /// Garage drops the uploads of an object with the next one that is complete.
     fn ended_upload(&self) -> bool {
         let gone = self.answer == Some(StatusCode::NOT_FOUND);
-        (self.completes_upload() && self.succeeded()) || (self.aborts_upload() && (self.succeeded() || gone))
+        (self.completes_upload() || self.aborts_upload()) && (self.succeeded() || gone)
     }
 
     fn failed(&self) -> bool {
