@@ -22,6 +22,8 @@
 //! ```
 
 mod chunks;
+mod cleanup;
+mod commit;
 mod config;
 mod connection;
 mod failure;

@@ -6,22 +6,14 @@ use std::sync::Arc;
 use cache_core::{Digest, Error, ErrorKind, LayerStat, Result};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, FromRedisValue, Value};
+use redis::{FromRedisValue, Value};
 
 use crate::keys;
-use crate::servers::{Connection, Servers};
+use crate::servers::Address;
 use crate::tier::Store;
 
 /// How many keys the server looks at for one answer.
 const SCAN_COUNT: usize = 1000;
-
-/// A server to be scanned.
-#[derive(Clone, Debug)]
-enum Node {
-    Only,
-    Of { host: String, port: u16 },
-}
 
 /// A cursor and the keys found on the way to it.
 type Scanned = (u64, Vec<Vec<u8>>);
@@ -62,33 +54,34 @@ impl Store {
         }
     }
 
-    async fn nodes(&self) -> Result<Vec<Node>> {
-        if let Servers::One(_) = self.connections.servers() {
-            return Ok(vec![Node::Only]);
+    /// The servers that have keys: `None` is the only one.
+    async fn nodes(&self) -> Result<Vec<Option<Address>>> {
+        if !self.connections.servers().are_cluster() {
+            return Ok(vec![None]);
         }
         let mut request = redis::cmd("CLUSTER");
         request.arg("SLOTS");
-        let slots: Value = self.connections.ask(&request).await?;
-        masters(slots).ok_or_else(|| Error::unavailable("the cluster does not tell its masters"))
+        let slots: Value = self.connections.ask(request).await?;
+        let masters =
+            masters(slots).ok_or_else(|| Error::unavailable("the cluster does not tell its masters"))?;
+        Ok(masters.into_iter().map(Some).collect())
     }
 
-    fn scan(self: Arc<Self>, node: Node) -> impl Stream<Item = Result<Digest>> + Send + 'static {
+    fn scan(self: Arc<Self>, node: Option<Address>) -> impl Stream<Item = Result<Digest>> + Send + 'static {
         let pages = stream::try_unfold(Some(0), move |cursor| {
             let (store, node) = (Arc::clone(&self), node.clone());
             async move {
                 let Some(cursor) = cursor else { return Ok(None) };
-                let (next, found) = store.page(&node, cursor).await?;
+                let (next, found) = store.page(node.as_ref(), cursor).await?;
                 let layers: Vec<_> = found.iter().filter_map(|key| keys::parse_index(key)).collect();
-                Ok(Some((
-                    stream::iter(layers.into_iter().map(Ok)),
-                    (next != 0).then_some(next),
-                )))
+                let layers = stream::iter(layers.into_iter().map(Ok));
+                Ok(Some((layers, (next != 0).then_some(next))))
             }
         });
         pages.try_flatten()
     }
 
-    async fn page(&self, node: &Node, cursor: u64) -> Result<Scanned> {
+    async fn page(&self, node: Option<&Address>, cursor: u64) -> Result<Scanned> {
         let mut request = redis::cmd("SCAN");
         request
             .arg(cursor)
@@ -96,32 +89,17 @@ impl Store {
             .arg(keys::ANY_INDEX)
             .arg("COUNT")
             .arg(SCAN_COUNT);
-        let page = self
-            .connections
-            .ask_with(async |connection| match (connection, node) {
-                (Connection::Cluster(cluster), Node::Of { host, port }) => {
-                    let routing = by_address(host, *port);
-                    Ok(Scanned::from_redis_value(
-                        cluster.route_command(Cmd::clone(&request), routing).await?,
-                    )?)
-                }
-                (connection, _) => connection.send(&request).await,
-            });
-        page.await
+        match node {
+            None => self.connections.ask(request).await,
+            Some(node) => self.connections.ask_node(request, node.clone()).await,
+        }
     }
 }
 
-fn by_address(host: &str, port: u16) -> RoutingInfo {
-    RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
-        host: host.to_owned(),
-        port,
-    })
-}
-
 /// The masters of `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, ...] of the master, replicas ...], ...]`.
-fn masters(slots: Value) -> Option<Vec<Node>> {
+fn masters(slots: Value) -> Option<Vec<Address>> {
     let Value::Array(ranges) = slots else { return None };
-    let mut addresses: Vec<(String, u16)> = Vec::new();
+    let mut masters = Vec::new();
     for range in ranges {
         let Value::Array(range) = range else { return None };
         let Value::Array(master) = range.into_iter().nth(2)? else {
@@ -130,12 +108,13 @@ fn masters(slots: Value) -> Option<Vec<Node>> {
         let [host, port, ..] = &master[..] else {
             return None;
         };
-        let host = String::from_redis_value_ref(host).ok()?;
-        let port = u16::from_redis_value_ref(port).ok()?;
-        if !addresses.contains(&(host.clone(), port)) {
-            addresses.push((host, port));
+        let master = Address {
+            host: String::from_redis_value_ref(host).ok()?,
+            port: u16::from_redis_value_ref(port).ok()?,
+        };
+        if !masters.contains(&master) {
+            masters.push(master);
         }
     }
-    let nodes = addresses.into_iter();
-    Some(nodes.map(|(host, port)| Node::Of { host, port }).collect())
+    Some(masters)
 }

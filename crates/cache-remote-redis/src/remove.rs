@@ -7,19 +7,21 @@ use crate::tier::Store;
 
 impl Store {
     /// Removes a layer, the index first: from then on it is a miss. Whether there was an index.
+    ///
+    /// Every chunk that a layer can have is removed, whatever the index says: it may be damaged, forged, or that of a shorter layer,
+    /// and a chunk that is left has no expiry.
     pub(crate) async fn remove(&self, digest: &Digest) -> Result<bool> {
-        let index = match self.encoded_index(digest).await {
-            Ok(Some(encoded)) => self.unclaimed(&encoded, digest).ok(),
-            Ok(None) => None,
-            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+        let there = match self.encoded_index(digest).await {
+            Ok(encoded) => encoded.is_some(),
+            Err(error) if error.kind() == ErrorKind::Corrupt => true,
             Err(error) => return Err(error),
         };
-        // Without an index that tells, any chunk may be there.
-        let chunks = index.map_or_else(|| self.max_chunks(), |index| index.chunks().len());
         let mut request = redis::cmd("UNLINK");
         request.arg(keys::index(digest));
-        let removed: usize = self.connections.ask(&request).await?;
-        self.connections.count_chunks("UNLINK", digest, chunks).await?;
-        Ok(removed > 0)
+        let () = self.connections.ask(request).await?;
+        self.connections
+            .count_chunks("UNLINK", digest, self.max_chunks())
+            .await?;
+        Ok(there)
     }
 }

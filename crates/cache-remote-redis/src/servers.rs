@@ -6,6 +6,7 @@ use cache_core::{Error, Result};
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisResult, TlsCertificates,
 };
@@ -22,13 +23,10 @@ const CONCURRENCY: usize = 32;
 const CLUSTER_RETRIES: u32 = 3;
 
 /// What connections are made to.
-pub(crate) enum Servers {
-    One(Client),
-    Cluster {
-        cluster: ClusterClient,
-        /// Asked for the reason when the cluster cannot be reached: the crate tells that in prose alone.
-        first: Client,
-    },
+pub(crate) struct Servers {
+    /// The only server, or one that is asked for the reason when the cluster cannot be reached: the crate tells that in prose alone.
+    first: Client,
+    cluster: Option<ClusterClient>,
 }
 
 /// A connection, to be cloned for each request.
@@ -36,6 +34,13 @@ pub(crate) enum Servers {
 pub(crate) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+/// Where a node of a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Servers {
@@ -50,7 +55,7 @@ impl Servers {
         let certificates = certificates.map(|pem| certificates_of(pem)).transpose()?;
         let first = client(first, certificates.clone())?;
         if more.is_empty() {
-            return Ok(Self::One(first));
+            return Ok(Self { first, cluster: None });
         }
         let nodes = config.urls.iter().map(|url| connection_info(url));
         let nodes = nodes.collect::<Result<Vec<_>>>()?;
@@ -66,17 +71,24 @@ impl Servers {
         let cluster = builder
             .build()
             .map_err(|error| Error::permanent(format!("the URLs make no cluster: {error}")))?;
-        Ok(Self::Cluster { cluster, first })
+        Ok(Self {
+            first,
+            cluster: Some(cluster),
+        })
+    }
+
+    pub(crate) fn are_cluster(&self) -> bool {
+        self.cluster.is_some()
     }
 
     /// Makes a connection. The caller bounds the time.
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
-        match self {
-            Self::One(client) => connect_to(client).await.map(Connection::One),
-            Self::Cluster { cluster, first } => match cluster.get_async_connection().await {
-                Ok(connection) => Ok(Connection::Cluster(connection)),
-                Err(error) => Err(connect_to(first).await.err().unwrap_or(error)),
-            },
+        let Some(cluster) = &self.cluster else {
+            return connect_to(&self.first).await.map(Connection::One);
+        };
+        match cluster.get_async_connection().await {
+            Ok(connection) => Ok(Connection::Cluster(connection)),
+            Err(error) => Err(connect_to(&self.first).await.err().unwrap_or(error)),
         }
     }
 }
@@ -128,11 +140,24 @@ fn certificates_of(pem: &[u8]) -> Result<TlsCertificates> {
 }
 
 impl Connection {
-    /// Sends a request. Its answer belongs to it even if it comes when nobody waits for it any more: the crate drops it then.
-    pub(crate) async fn send<T: FromRedisValue>(&mut self, request: &Cmd) -> RedisResult<T> {
-        match self {
-            Self::One(connection) => request.query_async(connection).await,
-            Self::Cluster(connection) => request.query_async(connection).await,
+    /// Sends a request, in a cluster to the node that has its keys, or to `node`. Its answer belongs to it even if it comes when
+    /// nobody waits for it any more: the crate drops it then.
+    pub(crate) async fn send<T: FromRedisValue>(
+        &mut self,
+        request: &Cmd,
+        node: Option<&Address>,
+    ) -> RedisResult<T> {
+        match (self, node) {
+            (Self::One(connection), _) => request.query_async(connection).await,
+            (Self::Cluster(connection), None) => request.query_async(connection).await,
+            (Self::Cluster(connection), Some(node)) => {
+                let node = SingleNodeRoutingInfo::ByAddress {
+                    host: node.host.clone(),
+                    port: node.port,
+                };
+                let answer = connection.route_command(request.clone(), RoutingInfo::SingleNode(node));
+                Ok(T::from_redis_value(answer.await?.extract_error()?)?)
+            }
         }
     }
 }
@@ -140,9 +165,10 @@ impl Connection {
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Clients know the credentials.
-        f.write_str(match self {
-            Self::One(_) => "Servers(one)",
-            Self::Cluster { .. } => "Servers(cluster)",
+        f.write_str(if self.are_cluster() {
+            "Servers(cluster)"
+        } else {
+            "Servers(one)"
         })
     }
 }

@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::RedisConfig;
+use crate::cleanup::CleanUps;
 use crate::connection::Connections;
 use crate::failure::task_failed;
 use crate::lease::RedisLeases;
@@ -25,7 +26,7 @@ const MAX_LAYER_BYTES: u64 = 1 << 40;
 /// A Redis or a Redis Cluster as a tier. Clones are the same tier.
 ///
 /// - Connections are made when they are needed, and made anew when they fail or stall. Every request is under the time-out, and
-///   none is repeated by the tier: a server that is down costs an error.
+///   repeated only where its connection turns out to have been closed: a server that is down costs an error.
 /// - A layer is there from the moment its index is put, which is the last thing a writer does. A layer of which Redis has
 ///   evicted any part is a miss; a reader that has it open gets an error.
 /// - Every chunk is checked against the index before a byte of it is handed out, and the index against the
@@ -41,8 +42,9 @@ pub struct RedisTier {
 pub(crate) struct Store {
     pub(crate) name: Arc<str>,
     pub(crate) config: RedisConfig,
-    pub(crate) connections: Connections,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) recent: Arc<RecentChunks>,
+    pub(crate) cleanups: Arc<CleanUps>,
 }
 
 impl Store {
@@ -84,9 +86,10 @@ impl RedisTier {
         let servers = Servers::new(&config).map_err(place)?;
         let store = Store {
             name,
-            connections: Connections::new(servers, config.timeout),
+            connections: Arc::new(Connections::new(servers, config.timeout)),
             config,
             recent: Arc::new(RecentChunks::new(RECENT_CHUNKS)),
+            cleanups: Arc::default(),
         };
         Ok(Self {
             store: Arc::new(store),
@@ -103,7 +106,7 @@ impl RedisTier {
     /// # Errors
     /// `Unavailable` when there is none within the time-out, `Permanent` when the server refuses.
     pub async fn check(&self) -> Result<()> {
-        let pong: Result<redis::Value> = self.store.connections.ask(&redis::cmd("PING")).await;
+        let pong: Result<redis::Value> = self.store.connections.ask(redis::cmd("PING")).await;
         pong.map(drop)
             .map_err(|error| error.at(&self.store.name, "check"))
     }
@@ -111,6 +114,7 @@ impl RedisTier {
     async fn claim(&self, layer: &LayerDescriptor) -> Result<Claim> {
         // The blob is rarely longer than the layer: what cannot fit is refused before anybody fetches it.
         self.store.check_len(layer.size.unwrap_or(0))?;
+        self.store.cleanups.ended(&layer.digest).await;
         match self.store.find(layer).await {
             Ok(Some(reader)) => return Ok(Claim::Exists(reader)),
             Ok(None) => {}
@@ -151,10 +155,10 @@ impl LayerSource for RedisTier {
         match &found {
             Ok(Some(reader)) => {
                 let bytes = reader.len().unwrap_or(0);
-                tracing::debug!(%digest, tier, bytes, "remote cache hit");
+                tracing::debug!(%digest, %tier, bytes, "remote cache hit");
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%digest, tier, %error, "remote cache lookup error"),
+            Err(error) => tracing::warn!(%digest, %tier, %error, "remote cache lookup error"),
         }
         found
     }

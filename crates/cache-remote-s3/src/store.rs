@@ -10,8 +10,8 @@ use cache_core::{
 
 use crate::S3Config;
 use crate::bucket::{Bucket, Object};
+use crate::buffers::PartBuffers;
 use crate::chunks::{PLAN, S3Chunks};
-use crate::upload::PartBuffers;
 
 /// Chunks that were read last, of all layers: 4 MiB.
 const RECENT_CHUNKS: usize = 8;
@@ -19,7 +19,7 @@ const RECENT_CHUNKS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) bucket: Arc<Bucket>,
-    pub(crate) buffers: PartBuffers,
+    pub(crate) buffers: Arc<PartBuffers>,
     /// Whether abandoned uploads were looked for.
     pub(crate) swept: AtomicBool,
     name: Arc<str>,

@@ -1,90 +1,22 @@
 //! A multipart upload: parts on their way, and nothing left of them when it is given up.
 
-use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::{Error, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::bucket::Bucket;
+use crate::buffers::{PART_LEN, PartBuffer};
 use crate::client::Patience;
 use crate::failure::failure;
 
-/// Length of every part but the last: some servers want equal ones. The memory of a tier that is written to is a
-/// multiple of it, and the most parts an upload may have make up the longest layer.
-pub(crate) const PART_LEN: usize = 7 << 20;
+/// What S3 allows.
 const MAX_PARTS: u64 = 10_000;
 
 /// The longest layer that can be written.
 pub(crate) const MAX_LAYER_BYTES: u64 = MAX_PARTS * PART_LEN as u64;
-
-/// Parts in memory of one tier, for all its writers: one that is gathered, and two on their way.
-const PART_BUFFERS: usize = 3;
-
-/// A writer waits no longer than this many time-outs for a buffer: as long as the others take for theirs.
-const MAX_TIMEOUTS: u32 = 12;
-
-/// Counts the part buffers of a tier.
-#[derive(Debug)]
-pub(crate) struct PartBuffers(Arc<Semaphore>);
-
-impl PartBuffers {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(PART_BUFFERS)))
-    }
-
-    /// Waits for a buffer that no other writer needs. Who waits holds none: writers cannot block each other for ever.
-    pub(crate) async fn acquire(&self, bucket: &Bucket) -> Result<PartBuffer> {
-        let permit = timeout(
-            bucket.config.timeout * MAX_TIMEOUTS,
-            Arc::clone(&self.0).acquire_owned(),
-        );
-        match permit.await {
-            Ok(Ok(permit)) => Ok(PartBuffer {
-                bytes: BytesMut::with_capacity(PART_LEN),
-                permit,
-            }),
-            _ => Err(Error::unavailable(
-                "other layers that are written take up all buffers",
-            )),
-        }
-    }
-}
-
-/// One part while it is gathered.
-pub(crate) struct PartBuffer {
-    bytes: BytesMut,
-    permit: OwnedSemaphorePermit,
-}
-
-impl PartBuffer {
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() == PART_LEN
-    }
-
-    /// Takes what fits off the front of `bytes`.
-    pub(crate) fn take_from(&mut self, bytes: &mut Bytes) {
-        let fits = bytes.len().min(PART_LEN - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes.split_to(fits));
-    }
-
-    /// The part, and what has to live as long as its bytes do.
-    pub(crate) fn freeze(self) -> (Bytes, OwnedSemaphorePermit) {
-        (self.bytes.freeze(), self.permit)
-    }
-}
-
-impl fmt::Debug for PartBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartBuffer")
-            .field("len", &self.bytes.len())
-            .finish()
-    }
-}
 
 /// An upload under way. Dropping it gives it up in the background.
 #[derive(Debug)]
@@ -134,17 +66,18 @@ impl Upload {
     pub(crate) fn send(&mut self, part: PartBuffer) -> Result<()> {
         let open = self.open()?;
         open.count += 1;
-        let (bytes, permit) = part.freeze();
+        let (bytes, lease) = part.freeze();
         let sent = send(
             Arc::clone(&open.bucket),
             open.key.clone(),
             open.id.clone(),
             open.count,
-            bytes,
+            bytes.clone(),
         );
         open.sending.spawn(async move {
-            let _permit = permit;
-            sent.await
+            let sent = sent.await;
+            lease.give_back(bytes);
+            sent
         });
         while let Some(sent) = open.sending.try_join_next() {
             open.sent

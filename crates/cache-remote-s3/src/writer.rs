@@ -8,8 +8,9 @@ use bytes::Bytes;
 use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
 
 use crate::bucket::Object;
+use crate::buffers::PartBuffer;
 use crate::store::Store;
-use crate::upload::{PartBuffer, Upload, unfinished};
+use crate::upload::{Upload, unfinished};
 
 /// A layer being written.
 #[derive(Debug)]
@@ -113,7 +114,12 @@ impl Fill {
             }
             let part = match &mut self.gathered {
                 Some(part) => part,
-                none => none.insert(self.store.buffers.acquire(&self.store.bucket).await?),
+                none => none.insert(
+                    self.store
+                        .buffers
+                        .acquire(self.store.bucket.config.timeout)
+                        .await?,
+                ),
             };
             part.take_from(&mut bytes);
         }
@@ -168,7 +174,7 @@ impl Fill {
                 upload.complete().await?;
             }
             None => {
-                let (bytes, _permit) = last.map(PartBuffer::freeze).unzip();
+                let (bytes, _lease) = last.map(PartBuffer::freeze).unzip();
                 bucket.put(&key, bytes.unwrap_or_default()).await?;
             }
         }
