@@ -5,11 +5,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::search::Hit;
 use crate::{Error, LayerReader, Result};
+
+/// How long the first read of a layer that is served at once may keep the copy from beginning.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// What a reader reads from.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub(super) struct Flight {
     phase: watch::Sender<Phase>,
     /// The watermark: bytes that can be read from the partial reader of the current phase.
     written: watch::Sender<u64>,
+    /// Whether the source has served a read while it was being copied.
+    has_served: watch::Sender<bool>,
     /// Where the layer was last served from. A std mutex: held to copy or replace it.
     served: Mutex<Option<Hit>>,
     /// Whether anybody has read bytes before all of the layer was verified.
@@ -64,6 +71,7 @@ impl Flight {
             repository,
             phase: watch::Sender::new(Phase::Searching),
             written: watch::Sender::new(0),
+            has_served: watch::Sender::new(false),
             served: Mutex::default(),
             read_early: AtomicBool::new(false),
             refuted: OnceLock::new(),
@@ -87,6 +95,21 @@ impl Flight {
     pub(super) fn begin_serving(&self, hit: Hit) {
         *self.lock_served() = Some(hit.clone());
         self.phase.send_replace(Phase::Serving { hit, copy: None });
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Serving { .. })
+    }
+
+    /// Whoever has opened the layer is about to read: the first byte should not share the way with the copy.
+    pub(super) async fn head_start(&self) {
+        let mut has_served = self.has_served.subscribe();
+        // The sender lives in `self`, so waiting cannot fail; that nobody reads is no failure either.
+        let _ = timeout(HEAD_START, has_served.wait_for(|&served| served)).await;
+    }
+
+    pub(super) fn has_served(&self) {
+        self.has_served.send_replace(true);
     }
 
     /// From now on what is written can be read from `partial`, if there is one: by those who are served anyway, and with `early`

@@ -46,8 +46,8 @@ pub use self::publish::Publication;
 /// # How a layer is opened
 /// The sources are asked in order, and the first that has the layer serves it. What was found far away fills a tier in
 /// front of it: the nearest that can be read while it is written, or else the first that can be written; further
-/// tiers in front are filled from there in the background. A source that serves verified ranges is read at once, until the
-/// tier in front is filled; [`SourceOptions`] decide. A source that is down, denies, or has wrong bytes costs
+/// tiers in front are filled from there in the background. With [`SourceOptions`] a source that serves verified ranges is read at
+/// once, until the tier in front is filled. A source that is down, denies, or has wrong bytes costs
 /// its time-out and is passed over, also in the middle of a read; wrong bytes are removed from the tier that
 /// had them. Only when every source knows that it does not have the layer is it absent.
 ///

@@ -87,6 +87,9 @@ impl Pilot {
                 }
                 Claimed::None => return Ok(Some(self.served(layer, hit, &missed, route).await)),
                 Claimed::Tier(tier, writer) => {
+                    if self.flight.is_serving() {
+                        self.flight.head_start().await;
+                    }
                     self.flight.begin_filling(writer.partial(), cache.early_reads);
                     let progress = |written| {
                         self.flight.advance(written);

@@ -157,6 +157,7 @@ impl CacheReader {
             }
             Readable::Source(source) => match source.read_at(offset, buf).await {
                 Ok(read) => {
+                    flight.has_served();
                     self.read_early.store(true, Ordering::Relaxed);
                     return Ok(Some(read));
                 }

@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, LayerSource, Result};
 ///
 /// Then the breaker *opens*: everything is refused at once, as [`ErrorKind::Unavailable`], also by readers and
 /// writers that are open. When the cool-down is over, the breaker is *half-open*: the next operation is a *probe*, and all
-/// others are refused until it is done. Is it unavailable as well, the breaker opens for longer, else it *closes*.
+/// others are refused until it is done. If it is unavailable too, the breaker opens for longer, else it *closes*.
 ///
 /// - Everything but `Unavailable` is an answer of the source, also `None` and every other error.
 /// - A cancelled operation says nothing; a cancelled probe gives its place to the next operation. So does one that is

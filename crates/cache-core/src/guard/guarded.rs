@@ -17,6 +17,20 @@ use crate::{
 /// it is the same. [`Timeout`](crate::Timeout), [`Breaker`](crate::Breaker) and [`Limit`](crate::Limit) are of this type.
 ///
 /// A stream or list ends with its first error, and drops what it streams from at once.
+///
+/// Guards compose in any order. Around a remote tier this one serves best, from the inside out:
+///
+/// ```
+/// # use cache_core::{Breaker, BreakerConfig, Limit, MemoryTier, Retry, RetryConfig, Timeout, TimeoutConfig};
+/// # let tier = MemoryTier::new("far", 1 << 20);
+/// let tier = Timeout::new(tier, TimeoutConfig::default());
+/// let tier = Breaker::new(tier, BreakerConfig::default());
+/// let tier = Limit::new(tier, 64);
+/// let tier = Retry::new(tier, RetryConfig::default());
+/// ```
+///
+/// A time-out is a failure to the breaker. Who waits for a place under the limit is refused once the breaker has opened,
+/// and does not wait for a time-out of its own. Who pauses before a retry has no place meanwhile.
 #[derive(Debug)]
 pub struct Guarded<S, P> {
     inner: S,

@@ -45,7 +45,7 @@ impl Remote {
             return Err(keys.mistake("timeout", "more than 10 minutes"));
         }
         let read_only = keys.value("read_only")?.unwrap_or(false);
-        let fill = keys.copying("fill")?.unwrap_or_default();
+        let fill = keys.copying("fill")?.unwrap_or(Copying::Background);
         let write_back = keys.copying("write_back")?;
         if read_only && write_back.is_some_and(|copying| copying != Copying::Off) {
             return Err(keys.mistake(
@@ -58,7 +58,7 @@ impl Remote {
             timeout,
             read_only,
             fill,
-            write_back: write_back.unwrap_or_default(),
+            write_back: write_back.unwrap_or(Copying::Background),
         })
     }
 

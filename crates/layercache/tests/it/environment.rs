@@ -44,3 +44,23 @@ pub(crate) fn login() -> (String, String) {
         variable("LAYERCACHE_TEST_PASSWORD"),
     )
 }
+
+/// The S3 of the tests.
+pub(crate) struct S3 {
+    pub(crate) endpoint: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+}
+
+/// What may be known of the bucket of the tests.
+pub(crate) fn s3() -> S3 {
+    S3 {
+        endpoint: variable("LAYERCACHE_TEST_S3_ENDPOINT"),
+        bucket: variable("LAYERCACHE_TEST_S3_BUCKET"),
+        region: variable("LAYERCACHE_TEST_S3_REGION"),
+        access_key_id: variable("LAYERCACHE_TEST_S3_ACCESS_KEY_ID"),
+        secret_access_key: variable("LAYERCACHE_TEST_S3_SECRET_ACCESS_KEY"),
+    }
+}

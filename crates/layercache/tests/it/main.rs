@@ -16,6 +16,7 @@ mod one_inflate;
 mod oracle;
 mod real_image;
 mod registry;
+mod remote;
 mod sandbox;
 mod upkeep;
 mod usage;

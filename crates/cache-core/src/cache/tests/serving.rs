@@ -1,10 +1,17 @@
 //! A far source that serves ranges is read at once, while the tier in front of it is being filled.
 
 use super::*;
-use crate::{Copying, SourceOptions};
+use crate::{Copying, LayerCacheBuilder, SourceOptions};
 
 fn with_fill(fill: Copying) -> SourceOptions {
     SourceOptions::default().with_fill(fill)
+}
+
+/// A cache of this far source behind a tier in memory.
+fn at_once(near: &Arc<MemoryTier>, far: Arc<dyn LayerSource>) -> LayerCacheBuilder {
+    LayerCache::builder()
+        .tier(near.clone())
+        .source_with(far, with_fill(Copying::Background))
 }
 
 /// Lets every task that can go on do so.
@@ -20,11 +27,7 @@ async fn the_first_read_does_not_wait_for_the_copy() {
     let layer = descriptor(&bytes);
     let far = Script::far("far", &bytes, []).gated(0);
     let near = memory("near");
-    let cache = LayerCache::builder()
-        .tier(near.clone())
-        .source(far.clone())
-        .build()
-        .unwrap();
+    let cache = at_once(&near, far.clone()).build().unwrap();
 
     let reader = cache.get(&layer).await.unwrap();
     assert_eq!(
@@ -49,27 +52,40 @@ async fn what_is_copied_already_is_read_from_the_copy() {
     let far = Script::far("far", &bytes, []).gated(5);
     let metered = Metered::new(far.clone());
     let stats = metered.stats();
-    let cache = LayerCache::builder()
-        .tier(memory("near"))
-        .source(Arc::new(metered))
-        .build()
-        .unwrap();
+    let cache = at_once(&memory("near"), Arc::new(metered)).build().unwrap();
 
     let reader = cache.get(&layer).await.unwrap();
+    assert_eq!(reader.read_bytes(0, 10).await.unwrap(), bytes[..10]);
     settle().await;
-    assert_eq!(stats.counts().read_bytes, 5 * PIECE as u64);
+    let copied = 5 * PIECE as u64;
+    assert_eq!(stats.counts().read_bytes, 10 + copied);
     assert_eq!(
         reader.read_bytes(4_000, 1_000).await.unwrap(),
         bytes[4_000..5_000]
     );
-    assert_eq!(stats.counts().read_bytes, 5 * PIECE as u64);
+    assert_eq!(stats.counts().read_bytes, 10 + copied);
     assert_eq!(
         reader.read_bytes(4_500, 1_000).await.unwrap(),
         bytes[4_500..5_500]
     );
-    assert_eq!(stats.counts().read_bytes, 6 * PIECE as u64);
+    assert_eq!(stats.counts().read_bytes, 10 + copied + 1_000);
     far.gate.add_permits(1000);
     cache.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_read_has_the_way_to_itself_but_not_for_long() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let far = Script::far("far", &bytes, []);
+    let cache = at_once(&memory("near"), far.clone()).build().unwrap();
+    let _read_later = cache.get(&layer).await.unwrap();
+    settle().await;
+    assert_eq!(far.streams(), 0);
+    let start = tokio::time::Instant::now();
+    cache.settled(&layer.digest).await;
+    assert_eq!(far.streams(), 1);
+    assert!(start.elapsed() <= std::time::Duration::from_millis(100));
 }
 
 #[tokio::test]
@@ -144,9 +160,7 @@ async fn a_reader_of_a_source_that_fails_goes_on_with_what_the_fill_finds() {
     for error in [cut(), Error::corrupt("bad chunk")] {
         let far = Script::far("far", &bytes, [Act::CutAt(10_000, error)]).gated(0);
         let origin = Script::origin("origin", &bytes, []);
-        let cache = LayerCache::builder()
-            .tier(memory("near"))
-            .source(far.clone())
+        let cache = at_once(&memory("near"), far.clone())
             .source(origin.clone())
             .build()
             .unwrap();
@@ -164,11 +178,7 @@ async fn a_source_that_cannot_be_copied_is_read_where_it_is_when_nobody_else_has
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
     let far = Script::far("far", &bytes, [Act::CutAt(19_000, cut()), Act::Fail(cut())]).gated(0);
-    let cache = LayerCache::builder()
-        .tier(memory("near"))
-        .source(far.clone())
-        .build()
-        .unwrap();
+    let cache = at_once(&memory("near"), far.clone()).build().unwrap();
     let reader = cache.get(&layer).await.unwrap();
     assert_eq!(reader.read_bytes(0, 1000).await.unwrap(), bytes[..1000]);
     far.gate.add_permits(1000);
@@ -184,9 +194,7 @@ async fn who_was_served_wrong_bytes_gets_an_error_once_that_is_known() {
     let layer = descriptor(&bytes);
     let far = Script::far("far", &bytes, [Act::Flip(500), Act::Flip(500)]).gated(0);
     let near = memory("near");
-    let cache = LayerCache::builder()
-        .tier(near.clone())
-        .source(far.clone())
+    let cache = at_once(&near, far.clone())
         .source(Script::origin("origin", &bytes, []))
         .build()
         .unwrap();

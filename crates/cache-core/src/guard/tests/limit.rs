@@ -62,14 +62,17 @@ async fn one_place_is_enough_to_read_and_write_the_same_tier() {
     let Claim::Write(mut writer) = tier.create(&other).await.unwrap() else {
         panic!("it is there already")
     };
-    let mut stream = opened(&tier).await.stream(0);
-    while let Some(piece) = stream.try_next().await.unwrap() {
-        writer.write(piece).await.unwrap();
-    }
-    let mut listed = tier.list();
-    listed.try_next().await.unwrap().unwrap();
-    let reader = writer.commit(&index()).await.unwrap();
-    assert_eq!(all(reader, 0).await.unwrap(), layer_bytes());
+    let copy = async {
+        let mut listed = tier.list();
+        listed.try_next().await.unwrap().unwrap();
+        let mut stream = opened(&tier).await.stream(0);
+        while let Some(piece) = stream.try_next().await.unwrap() {
+            writer.write(piece).await.unwrap();
+        }
+        all(writer.commit(&index()).await.unwrap(), 0).await
+    };
+    let copied = tokio::time::timeout(HOUR, copy).await.expect("nobody is stuck");
+    assert_eq!(copied.unwrap(), layer_bytes());
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +84,11 @@ async fn who_waits_for_a_writer_does_not_keep_it_from_writing() {
     let layer = layer();
     let mut waiting = tier.create(&layer);
     assert!((&mut waiting).now_or_never().is_none());
-    writer.write(layer_bytes()).await.unwrap();
-    writer.commit(&index()).await.unwrap();
-    assert!(matches!(waiting.await.unwrap(), Claim::Exists(_)));
+    let finish = async {
+        writer.write(layer_bytes()).await.unwrap();
+        writer.commit(&index()).await.unwrap();
+        waiting.await.unwrap()
+    };
+    let claim = tokio::time::timeout(HOUR, finish).await.expect("nobody is stuck");
+    assert!(matches!(claim, Claim::Exists(_)));
 }

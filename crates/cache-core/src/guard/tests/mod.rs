@@ -40,7 +40,7 @@ fn layer() -> LayerDescriptor {
 
 /// Ten pieces.
 fn layer_bytes() -> Bytes {
-    (0..10 * PIECE as u32).map(|i| (i * i >> 5) as u8).collect()
+    (0..10 * PIECE as u32).map(|i| ((i * i) >> 5) as u8).collect()
 }
 
 fn index() -> LayerIndex {

@@ -1,4 +1,4 @@
-//! A guard around a tier that is well is that tier.
+//! What holds for every guard: around a tier that is well it is that tier, and all that it hands out is guarded.
 
 use super::*;
 
@@ -99,5 +99,39 @@ async fn each_guard_and_any_stack_of_them_is_the_tier_itself() {
             assert_eq!(seen, expected, "{stack:?}");
         }
         assert_eq!(seen.len(), expected.len());
+    }
+}
+
+/// Whichever way a reader was had, it is guarded: here it is asked twice, as it fails once.
+#[tokio::test(start_paused = true)]
+async fn all_readers_are_guarded() {
+    let (tier, script) = empty();
+    let tier = Retry::new(
+        Guarded::with_policy(tier, Script::default()),
+        RetryConfig::default(),
+    );
+    let mut writer = writer(&tier).await;
+    writer.write(layer_bytes()).await.unwrap();
+    let partial = writer.partial().unwrap();
+    let committed = writer.commit(&index()).await.unwrap();
+    let Claim::Exists(existing) = tier.create(&layer()).await.unwrap() else {
+        panic!("it is there")
+    };
+    for reader in [opened(&tier).await, partial, committed, existing] {
+        script.asked();
+        script.fail(1);
+        assert_eq!(reader.read_bytes(0, 10_000).await.unwrap(), layer_bytes());
+        script.fail(1);
+        assert_eq!(all(reader, 0).await.unwrap(), layer_bytes());
+        let asked = script.asked();
+        assert_eq!(
+            asked[..4],
+            [
+                Operation::Read,
+                Operation::Read,
+                Operation::Stream,
+                Operation::Stream
+            ]
+        );
     }
 }

@@ -1,0 +1,8 @@
+//! Workers that share layers through Redis and S3.
+
+mod cost;
+mod faults;
+mod real_image;
+mod relay;
+mod share;
+mod workers;
