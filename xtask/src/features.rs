@@ -11,25 +11,64 @@ const ABSENT: &[(&[&str], &[&str])] = &[
         &[],
         &[
             "cache-disk",
+            "cache-remote-redis",
+            "cache-remote-s3",
             "registry",
             "reqwest",
             "hyper",
             "rustls",
+            "redis",
+            "aws-sdk-s3",
             "axum",
             "clap",
             "anyhow",
+            "jiff",
         ],
     ),
-    (&["disk"], &["registry", "reqwest", "hyper", "rustls"]),
-    (&["registry"], &["cache-disk"]),
-    (&["disk", "registry"], &["aws-config", "aws-sdk-s3", "redis"]),
+    (
+        &["disk"],
+        &["registry", "reqwest", "hyper", "rustls", "redis", "aws-sdk-s3"],
+    ),
+    (
+        &["registry"],
+        &["cache-disk", "redis", "aws-config", "aws-sdk-s3"],
+    ),
+    (
+        &["redis"],
+        &[
+            "cache-disk",
+            "registry",
+            "reqwest",
+            "hyper",
+            "aws-config",
+            "aws-sdk-s3",
+            "aws-smithy-runtime",
+            "clap",
+        ],
+    ),
+    (&["s3"], &["cache-disk", "registry", "reqwest", "redis", "clap"]),
+    (
+        &["default"],
+        &[
+            "cache-remote-redis",
+            "cache-remote-s3",
+            "redis",
+            "aws-config",
+            "aws-sdk-s3",
+            "aws-smithy-runtime",
+        ],
+    ),
 ];
 
-/// Packages that no build may contain: a second TLS stack or HTTP client generation, or code with a known fault.
-const NEVER: &[&str] = &["native-tls", "openssl-sys", "ring", "tokio-tar"];
+/// Packages that no build may contain: a second TLS stack or HTTP client generation, code with a known fault, or what is for
+/// tests alone.
+const NEVER: &[&str] = &["native-tls", "openssl-sys", "ring", "tokio-tar", "cache-testkit"];
+
+/// Every feature: what stands in [`NEVER`] must not come in by any of them.
+const FULL: (&[&str], &[&str]) = (&["full"], &[]);
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    for (features, absent) in ABSENT {
+    for (features, absent) in ABSENT.iter().chain([&FULL]) {
         let features = features.join(",");
         let tree = cmd!(
             sh,

@@ -9,7 +9,11 @@ use crate::{dirs, environment, images};
 
 /// Runs the tests, with S3 of the kind `s3`. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
 pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
-    cmd!(sh, "cargo build --locked --release --package layercache").run()?;
+    cmd!(
+        sh,
+        "cargo build --locked --release --package layercache --features full"
+    )
+    .run()?;
     let binary = dirs::target(sh)?.join("release/layercache");
     let images = images::ensure(sh)?;
     let servers = Servers::start(sh, &images, s3)?;
@@ -18,12 +22,14 @@ pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     for (name, value) in environment::of(&servers, &images) {
         tests = tests.env(name, value);
     }
-    let names_package = arguments
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| is_package_option(word));
+    let options: Vec<_> = arguments.iter().take_while(|word| *word != "--").collect();
+    let names_package = options.iter().any(|word| is_package_option(word));
     if !names_package {
         tests = tests.args(["--workspace", "--exclude", "xtask"]);
+    }
+    // Without every feature, cargo would pass over the end-to-end tests. It does not take features of a package that is not meant.
+    if !names_package || options.iter().any(|word| word.ends_with("layercache")) {
+        tests = tests.args(["--features", "layercache/full"]);
     }
     // Both run, whatever the first says: one run shows every failure.
     let project = tests.args(["--no-fail-fast"]).args(arguments).run();

@@ -141,10 +141,6 @@ impl TierConfig {
         self.settings.insert(key.to_owned(), value.into());
     }
 
-    pub(crate) fn table(&self) -> &toml::Table {
-        &self.settings
-    }
-
     /// A mistake in its settings. `message` repeats no secret.
     pub(crate) fn mistake(&self, message: impl Into<String>) -> ConfigError {
         ConfigError::Tier {

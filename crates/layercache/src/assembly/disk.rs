@@ -37,13 +37,10 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
         .as_ref()
         .filter(|dir| dir.as_os_str().as_encoded_bytes().starts_with(b"~"))
     {
-        return Err(ConfigError::Tier {
-            name: tier.name().to_owned(),
-            message: format!(
-                "dir = {:?}: `~` stands for a home directory in shells only: write it out",
-                dir.display()
-            ),
-        });
+        return Err(tier.mistake(format!(
+            "dir = {:?}: `~` stands for a home directory in shells only: write it out",
+            dir.display()
+        )));
     }
     let config = DiskConfig::new(dir.unwrap_or_else(default_dir))
         .with_name(tier.name())

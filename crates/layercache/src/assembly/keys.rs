@@ -17,12 +17,12 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn of(tier: &'a TierConfig) -> Self {
-        Self {
+    pub(super) fn of(tier: &'a TierConfig) -> Result<Self, ConfigError> {
+        Ok(Self {
             tier,
-            left: tier.table().clone(),
+            left: tier.settings()?,
             known: Vec::new(),
-        }
+        })
     }
 
     /// An error about `key`. `what` must not repeat a secret.
@@ -148,7 +148,7 @@ mod tests {
             ("true", None),
         ] {
             let tier = tier(&format!("ttl = {text}"));
-            let ttl = Keys::of(&tier).duration("ttl");
+            let ttl = Keys::of(&tier).unwrap().duration("ttl");
             let ttl = ttl.map(|ttl| ttl.unwrap().as_secs_f64());
             assert_eq!(ttl.as_ref().ok().copied(), seconds, "{text}");
             if let Err(error) = ttl {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_is_a_mistake() {
         let tier = tier("size = 1\nsise = 2");
-        let mut keys = Keys::of(&tier);
+        let mut keys = Keys::of(&tier).unwrap();
         assert_eq!(keys.value::<u64>("size").unwrap(), Some(1));
         assert_eq!(keys.value::<u64>("colour").unwrap(), None);
         let error = keys.end().unwrap_err().to_string();
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_type_is_named() {
         let tier = tier("size = true\nfill = \"sometimes\"");
-        let mut keys = Keys::of(&tier);
+        let mut keys = Keys::of(&tier).unwrap();
         let wrong = keys.value::<u64>("size").unwrap_err().to_string();
         assert!(
             wrong.contains("boolean") && wrong.ends_with("in `size`"),

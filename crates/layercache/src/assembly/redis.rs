@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use cache_core::SourceOptions;
 use cache_remote_redis::{RedisConfig, RedisTier};
 
 use super::keys::Keys;
@@ -18,7 +17,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CERTIFICATES_LEN: u64 = 1 << 20;
 
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
-    let mut keys = Keys::of(tier);
+    let mut keys = Keys::of(tier)?;
     let urls = urls(&mut keys)?;
     let remote = Remote::take(&mut keys, DEFAULT_TIMEOUT)?;
     let mut config = RedisConfig::new(urls)
@@ -36,17 +35,14 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
                 "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says,";
             return Err(keys.mistake("lease", why));
         }
-        lease => lease.unwrap_or(true) && remote.takes_layers(),
+        lease => lease.unwrap_or(true),
     };
     keys.end()?;
 
     let servers = config.redacted_urls().join(", ");
     let redis = RedisTier::new(config)?;
-    let mut options = SourceOptions::default();
-    if lease {
-        options = options.with_leases(redis.leases());
-    }
-    let part = remote.part(redis.clone(), options).with_description(servers);
+    let leases = lease.then(|| redis.leases());
+    let part = remote.part(redis.clone(), leases).with_description(servers);
     Ok(part.with_check(move || {
         let redis = redis.clone();
         async move { redis.check().await }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{
-    Breaker, BreakerConfig, Copying, Guarded, Limit, Operation, Policy, Retry, RetryConfig, Seal,
+    Breaker, BreakerConfig, Copying, Guarded, Leases, Limit, Operation, Policy, Retry, RetryConfig, Seal,
     SourceOptions, Tier, TimeoutConfig,
 };
 
@@ -67,12 +67,12 @@ impl Remote {
         !self.read_only && self.write_back != Copying::Off
     }
 
-    /// `tier` behind its guards. Where it is read-only it joins as a source, so that nothing is ever written or removed there.
+    /// `tier` behind its guards, and with `leases` if layers are written back to it. Where it is read-only it joins as a source, so that nothing is ever written or removed there.
     ///
     /// From the outside in: a limit, whose places are free for others the sooner a breaker refuses; a breaker, which counts an
     /// operation as one failure however often it was tried; the time-outs, which all attempts at one operation share, so that a server
     /// that stalls costs one time-out; and attempts, for the connection that was reset.
-    pub(super) fn part(&self, tier: impl Tier, options: SourceOptions) -> Part {
+    pub(super) fn part(&self, tier: impl Tier, leases: Option<Arc<dyn Leases>>) -> Part {
         let pause = (self.timeout / 20).min(MAX_PAUSE);
         let retry = RetryConfig {
             attempts: ATTEMPTS,
@@ -91,7 +91,11 @@ impl Remote {
         } else {
             Part::tier(tier)
         };
-        part.with_options(options.with_fill(self.fill).with_write_back(self.write_back))
+        let mut options = SourceOptions::default()
+            .with_fill(self.fill)
+            .with_write_back(self.write_back);
+        options.leases = leases.filter(|_| self.takes_layers());
+        part.with_options(options)
     }
 }
 
@@ -155,7 +159,7 @@ mod tests {
 
     fn remote(toml: &str) -> Result<Remote, String> {
         let tier: TierConfig = toml::from_str(&format!("kind = \"k\"\n{toml}")).unwrap();
-        let mut keys = Keys::of(&tier);
+        let mut keys = Keys::of(&tier).unwrap();
         let remote = Remote::take(&mut keys, Duration::from_secs(2)).map_err(|error| error.to_string())?;
         keys.end().map_err(|error| error.to_string())?;
         Ok(remote)

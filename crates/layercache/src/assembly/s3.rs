@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use cache_core::SourceOptions;
 use cache_remote_s3::{S3Config, S3Tier};
 
 use super::keys::Keys;
@@ -13,7 +12,7 @@ use crate::{ConfigError, TierConfig};
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
-    let mut keys = Keys::of(tier);
+    let mut keys = Keys::of(tier)?;
     let pair = (
         text(&mut keys, "access_key_id")?,
         text(&mut keys, "secret_access_key")?,
@@ -45,9 +44,7 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
     if let Some(endpoint) = endpoint {
         description = format!("{description} at {endpoint}");
     }
-    let part = remote
-        .part(s3.clone(), SourceOptions::default())
-        .with_description(description);
+    let part = remote.part(s3.clone(), None).with_description(description);
     Ok(part.with_check(move || {
         let s3 = s3.clone();
         async move { s3.check().await }

@@ -79,7 +79,7 @@ mod tests {
 
     fn read(toml: &str) -> Result<Option<Secret>, String> {
         let tier: TierConfig = toml::from_str(&format!("kind = \"k\"\n{toml}")).unwrap();
-        let secret = Keys::of(&tier).secret("seal_key");
+        let secret = Keys::of(&tier).unwrap().secret("seal_key");
         secret.map_err(|error| error.to_string())
     }
 

@@ -125,7 +125,12 @@ fn mistakes_in_the_file_are_named() {
             "[[tier]]\nkind = \"registry\"\nplain_http = 1".to_owned(),
             "expected true, false, or a list of hosts in `plain_http`",
         ),
-        ("[[tier]]\nkind = \"floppy\"".to_owned(), "`disk`, `registry`"),
+        (
+            "[[tier]]\nkind = \"floppy\"".to_owned(),
+            "`disk`, `redis`, `registry`, `s3`",
+        ),
+        ("[[tier]]\nkind = \"redis\"".to_owned(), "in `url`"),
+        ("[[tier]]\nkind = \"s3\"".to_owned(), "in `bucket`"),
         ("[[tier]]\nname = \"x\"".to_owned(), "kind"),
         ("[[tiers]]\nkind = \"disk\"".to_owned(), "tiers"),
         ("early_reads = \"yes\"".to_owned(), "yes"),
@@ -190,4 +195,91 @@ fn an_image_is_read_without_any_disk() {
         "{line}"
     );
     assert!(!sandbox.cache_dir().exists());
+}
+
+/// The checked sources, whose JSON is on standard output whatever they answer.
+fn checked(outcome: &crate::sandbox::Outcome) -> Vec<serde_json::Value> {
+    outcome.json()["sources"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_is_composed_is_shown_in_order_and_asked() {
+    let sandbox = Sandbox::new();
+    let outcome = sandbox.succeed(["config", "check", "--json"]);
+    let sources = checked(&outcome);
+    let answers: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            (
+                source["name"].as_str().unwrap(),
+                source["answer"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(answers, [("disk", "ok"), ("registry", "not asked")]);
+    assert_eq!(sources[0]["description"], sandbox.cache_dir().to_str().unwrap());
+    let text = sandbox.succeed(["config", "check"]);
+    assert!(text.text().starts_with("disk  ok\n"), "{}", text.text());
+}
+
+#[test]
+fn a_tier_that_cannot_be_reached_is_told_from_one_that_can() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\n\
+         [[tier]]\nkind = \"redis\"\nname = \"shared\"\nurl = \"redis://worker:hunter2@127.0.0.1:1\"\nlease = false\n\
+         seal_key = \"hunter2-hunter2-hunter2\"\n\
+         [[tier]]\nkind = \"s3\"\nbucket = \"layers\"\nendpoint = \"http://127.0.0.1:1\"\nread_only = true\n\
+         access_key_id = \"key-id\"\nsecret_access_key = \"hunter2\"\ntimeout = \"200ms\"\n\
+         [[tier]]\nkind = \"registry\"\n",
+    );
+    let mut command = sandbox.command(["--config", config.to_str().unwrap(), "config", "check", "--json"]);
+    command.env("RUST_LOG", "trace").arg("--log-format").arg("text");
+    let outcome = sandbox.finish(command);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let sources = checked(&outcome);
+    let answers: Vec<_> = sources
+        .iter()
+        .map(|source| source["answer"].as_str().unwrap())
+        .collect();
+    assert_eq!(answers, ["ok", "failed", "failed", "not asked"]);
+    let shared = &sources[1];
+    assert_eq!(shared["description"], "redis://***@127.0.0.1:1");
+    assert_eq!(
+        (&shared["fill"], &shared["write_back"], &shared["lease"]),
+        (&"background".into(), &"background".into(), &false.into())
+    );
+    assert!(sources[2]["write_back"].is_null(), "{}", sources[2]);
+    for source in &sources[1..3] {
+        let error = source["error"].as_str().unwrap();
+        assert!(error.starts_with(source["name"].as_str().unwrap()), "{error}");
+    }
+    let last = outcome.stderr.lines().last().unwrap();
+    assert_eq!(last, "layercache: `shared`, `s3` cannot be used now");
+    // Whatever is said at the highest level of detail, no secret is. The ID of a key is none: it goes with each request in clear,
+    // and the SDK logs it.
+    let said = outcome.text().to_owned() + &outcome.stderr;
+    assert!(said.contains("TRACE"), "{said}");
+    assert!(!said.contains("hunter"), "a secret is shown");
+    assert!(!outcome.text().contains("key-id"), "{}", outcome.text());
+}
+
+#[test]
+fn a_push_needs_a_shared_tier() {
+    let sandbox = Sandbox::new();
+    let line = sandbox.fail(["push", "registry.invalid/app"]);
+    assert!(line.contains("no shared tier"), "{line}");
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\n[[tier]]\nkind = \"redis\"\nurl = \"redis://127.0.0.1:1\"\nread_only = true\n\
+         [[tier]]\nkind = \"registry\"\n",
+    );
+    let line = sandbox.fail([
+        "--config",
+        config.to_str().unwrap(),
+        "push",
+        "registry.invalid/app",
+    ]);
+    assert!(line.contains("no shared tier"), "{line}");
 }

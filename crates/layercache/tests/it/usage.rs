@@ -6,6 +6,9 @@ use crate::sandbox::Sandbox;
 const COMMANDS: &[&[&str]] = &[
     &[],
     &["pull"],
+    &["push"],
+    &["config"],
+    &["config", "check"],
     &["inspect"],
     &["ls"],
     &["cat"],
@@ -43,7 +46,7 @@ fn every_command_explains_itself() {
         "{}",
         help.text()
     );
-    for command in ["pull", "ls", "cat", "read", "cache"] {
+    for command in ["pull", "push", "ls", "cat", "read", "cache", "config"] {
         let help = sandbox.succeed([command, "--help"]);
         let example = format!("Examples:\n  layercache {command} ");
         for words in [example.as_str(), "\nGlobal options:\n"] {
@@ -61,6 +64,8 @@ fn mistakes_of_usage_exit_with_2() {
         &[],
         &["fetch"],
         &["pull"],
+        &["push"],
+        &["config"],
         &["cat", "debian"],
         &["cat", "debian", "/x", "--offset", "-1"],
         &["read", "debian", "first"],
