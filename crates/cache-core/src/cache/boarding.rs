@@ -56,18 +56,21 @@ impl Flights {
         flights.map(|(_, flight)| flight.written()).max()
     }
 
-    /// Takes a flight off the table, so that who comes now looks at the tiers again. Another flight that has taken its
-    /// place since stays.
-    pub(super) fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+    /// Takes a flight off the table, so that who comes now looks at the tiers again, and lands it in the same moment: who waits for
+    /// the layer sees either both or none. Another flight that has taken its place since stays.
+    pub(super) fn end<T>(&self, key: &Key, flight: &Arc<Flight>, land: impl FnOnce(&Flight) -> T) {
         let mut table = self.lock();
-        if table
-            .by_key
-            .get(key)
-            .is_some_and(|present| Arc::ptr_eq(present, flight))
-        {
+        let present = table.by_key.get(key);
+        let removed = present.is_some_and(|present| Arc::ptr_eq(present, flight));
+        if removed {
             table.by_key.remove(key);
             table.landed += 1;
-            drop(table);
+        }
+        let past = land(flight);
+        drop(table);
+        // Of what readers do when they are dropped nothing is known: not under the lock.
+        drop(past);
+        if removed {
             self.count.send_modify(|count| *count -= 1);
         }
     }

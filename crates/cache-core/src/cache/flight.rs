@@ -170,18 +170,22 @@ impl Flight {
         self.read_early.load(Ordering::Relaxed)
     }
 
-    pub(super) fn land(&self, result: Result<Option<Hit>>) {
-        self.phase.send_replace(Phase::Landed(result));
+    /// Ends the flight, and returns what was before.
+    pub(super) fn land(&self, result: Result<Option<Hit>>) -> impl Sized + use<> {
+        self.phase.send_replace(Phase::Landed(result))
     }
 
-    pub(super) fn land_if_flying(&self, error: Error) {
+    /// The same, unless it has landed.
+    pub(super) fn land_if_flying(&self, error: Error) -> impl Sized + use<> {
+        let mut past = None;
         self.phase.send_if_modified(|phase| {
             let flying = !matches!(phase, Phase::Landed(_));
             if flying {
-                *phase = Phase::Landed(Err(error));
+                past = Some(std::mem::replace(phase, Phase::Landed(Err(error))));
             }
             flying
         });
+        past
     }
 
     /// Waits for the end.

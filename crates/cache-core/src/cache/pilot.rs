@@ -31,8 +31,8 @@ impl Pilot {
     }
 
     pub(super) fn land(self, result: Result<Option<Hit>>) {
-        self.cache.0.flights.remove(&self.key, &self.flight);
-        self.flight.land(result);
+        let flights = &self.cache.0.flights;
+        flights.end(&self.key, &self.flight, |flight| flight.land(result));
     }
 
     pub(super) async fn fly(
@@ -167,12 +167,12 @@ impl Pilot {
 
 impl Drop for Pilot {
     fn drop(&mut self) {
-        self.cache.0.flights.remove(&self.key, &self.flight);
         let lost =
             "the fill ended before its time: a source or tier panicked, or the runtime is shutting down";
         let error = Error::unavailable(lost)
             .at(&self.cache.0.name, "fill")
             .of_layer(&self.key.digest);
-        self.flight.land_if_flying(error);
+        let flights = &self.cache.0.flights;
+        flights.end(&self.key, &self.flight, |flight| flight.land_if_flying(error));
     }
 }
