@@ -1,0 +1,51 @@
+//! Fetching the chunks of a layer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{CHUNK_LEN, ChunkStore, Digest, Error, FetchPlan, Result};
+use futures_util::future::try_join_all;
+
+use crate::keys;
+use crate::tier::Store;
+
+/// 4 MiB at most for one stream. On loopback a stream is as fast with 4 requests under way; the others hide a network's round trip.
+pub(crate) const PLAN: FetchPlan = FetchPlan {
+    chunks_per_fetch: 1,
+    in_flight: 8,
+};
+
+/// The chunks of one layer.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    pub(crate) store: Arc<Store>,
+    pub(crate) digest: Digest,
+}
+
+impl Chunks {
+    async fn one(&self, chunk: usize) -> Result<Bytes> {
+        let mut request = redis::cmd("GETRANGE");
+        // Not GET: whoever may write to the store may have put any length there.
+        request
+            .arg(keys::chunk(&self.digest, chunk))
+            .arg(0)
+            .arg(CHUNK_LEN - 1);
+        let bytes: Bytes = self.store.connections.transfer(&request).await?;
+        if bytes.is_empty() {
+            return Err(Error::unavailable(
+                "chunk evicted or expired since the layer was opened",
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+#[async_trait]
+impl ChunkStore for Chunks {
+    async fn fetch(&self, chunks: Range<usize>) -> Result<Vec<Bytes>> {
+        // Not as one pipeline: the chunks may be on different nodes. Requests share connections without waiting for each other.
+        try_join_all(chunks.map(|chunk| self.one(chunk))).await
+    }
+}

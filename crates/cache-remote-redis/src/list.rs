@@ -1,0 +1,120 @@
+//! Listing the layers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cache_core::{Digest, Error, ErrorKind, LayerStat, Result};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use redis::{FromRedisValue, Value};
+
+use crate::keys;
+use crate::servers::Address;
+use crate::tier::Store;
+
+/// How many keys the server looks at for one answer.
+const SCAN_COUNT: usize = 1000;
+
+/// A cursor and the keys found on the way to it.
+type Scanned = (u64, Vec<Vec<u8>>);
+
+impl Store {
+    /// Every layer that is complete, once: a scan may show a key several times. Costs the digests in memory.
+    pub(crate) fn list(self: Arc<Self>) -> BoxStream<'static, Result<LayerStat>> {
+        let store = Arc::clone(&self);
+        let nodes = async move { Ok::<_, Error>(stream::iter(store.nodes().await?.into_iter().map(Ok))) };
+        let store = Arc::clone(&self);
+        let mut seen = HashSet::new();
+        stream::once(nodes)
+            .try_flatten()
+            .map_ok(move |node| Arc::clone(&store).scan(node))
+            .try_flatten()
+            .try_filter(move |digest| std::future::ready(seen.insert(*digest)))
+            .try_filter_map(move |digest| {
+                let store = Arc::clone(&self);
+                async move { store.stat(&digest).await }
+            })
+            .boxed()
+    }
+
+    /// The layer as it can be opened; `None` when it is incomplete or wrong, which nobody can read.
+    async fn stat(&self, digest: &Digest) -> Result<Option<LayerStat>> {
+        let index = match self.encoded_index(digest).await {
+            Ok(Some(encoded)) => self.unclaimed(&encoded, digest),
+            Ok(None) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        match index {
+            Ok(index) => {
+                let complete = self.is_complete(&index).await?;
+                Ok(complete.then(|| LayerStat::new(*digest, index.len())))
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The servers that have keys: `None` is the only one.
+    async fn nodes(&self) -> Result<Vec<Option<Address>>> {
+        if !self.connections.servers().are_cluster() {
+            return Ok(vec![None]);
+        }
+        let mut request = redis::cmd("CLUSTER");
+        request.arg("SLOTS");
+        let slots: Value = self.connections.ask(&request).await?;
+        let masters =
+            masters(slots).ok_or_else(|| Error::unavailable("the cluster does not tell its masters"))?;
+        Ok(masters.into_iter().map(Some).collect())
+    }
+
+    fn scan(self: Arc<Self>, node: Option<Address>) -> impl Stream<Item = Result<Digest>> + Send + 'static {
+        let pages = stream::try_unfold(Some(0), move |cursor| {
+            let (store, node) = (Arc::clone(&self), node.clone());
+            async move {
+                let Some(cursor) = cursor else { return Ok(None) };
+                let (next, found) = store.page(node.as_ref(), cursor).await?;
+                let layers: Vec<_> = found.iter().filter_map(|key| keys::parse_index(key)).collect();
+                let layers = stream::iter(layers.into_iter().map(Ok));
+                Ok(Some((layers, (next != 0).then_some(next))))
+            }
+        });
+        pages.try_flatten()
+    }
+
+    async fn page(&self, node: Option<&Address>, cursor: u64) -> Result<Scanned> {
+        let mut request = redis::cmd("SCAN");
+        request
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(keys::ANY_INDEX)
+            .arg("COUNT")
+            .arg(SCAN_COUNT);
+        match node {
+            None => self.connections.ask(&request).await,
+            Some(node) => self.connections.ask_node(&request, node).await,
+        }
+    }
+}
+
+/// The masters of `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, ...] of the master, replicas ...], ...]`.
+fn masters(slots: Value) -> Option<Vec<Address>> {
+    let Value::Array(ranges) = slots else { return None };
+    let mut masters = Vec::new();
+    for range in ranges {
+        let Value::Array(range) = range else { return None };
+        let Value::Array(master) = range.into_iter().nth(2)? else {
+            return None;
+        };
+        let [host, port, ..] = &master[..] else {
+            return None;
+        };
+        let master = Address {
+            host: String::from_redis_value_ref(host).ok()?,
+            port: u16::from_redis_value_ref(port).ok()?,
+        };
+        if !masters.contains(&master) {
+            masters.push(master);
+        }
+    }
+    Some(masters)
+}

@@ -1,0 +1,176 @@
+//! The chunks of a layer that is being written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{Digest, Error, LayerIndex, Result};
+use redis::Cmd;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::failure::task_failed;
+use crate::keys;
+use crate::tier::Store;
+
+/// How long a chunk stays whose writer died.
+const STAGING_EXPIRY: Duration = Duration::from_secs(3600);
+/// How much longer than its index a chunk stays, so that a layer that expires is a miss rather than half there.
+const SLACK: Duration = Duration::from_secs(60);
+/// Chunks being sent at once. Each is twice in memory, as the crate copies it: 4 MiB.
+const IN_FLIGHT: usize = 4;
+/// The longest expiry that is asked for, which any server can add to its clock: a hundred years.
+const MAX_EXPIRY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Chunks in Redis without an index yet. Unless they get one, they are removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    store: Arc<Store>,
+    digest: Digest,
+    sending: JoinSet<Result<()>>,
+    /// How many chunks were sent or are being sent.
+    chunks: usize,
+    committed: bool,
+}
+
+impl Upload {
+    pub(crate) fn new(store: Arc<Store>, digest: Digest) -> Self {
+        Self {
+            store,
+            digest,
+            sending: JoinSet::new(),
+            chunks: 0,
+            committed: false,
+        }
+    }
+
+    /// Sends the next chunk, once fewer than [`IN_FLIGHT`] are under way.
+    pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<()> {
+        while self.sending.len() >= IN_FLIGHT {
+            self.sent().await?;
+        }
+        let mut request = redis::cmd("SET");
+        request
+            .arg(keys::chunk(&self.digest, self.chunks))
+            .arg(&bytes[..])
+            .arg("EX")
+            .arg(STAGING_EXPIRY.as_secs());
+        self.chunks += 1;
+        let store = Arc::clone(&self.store);
+        self.sending
+            .spawn(async move { store.connections.transfer(&request).await });
+        Ok(())
+    }
+
+    /// Waits until one of the chunks under way has arrived; whether there was one.
+    async fn sent(&mut self) -> Result<bool> {
+        match self.sending.join_next().await {
+            None => Ok(false),
+            Some(sent) => sent.map_err(task_failed)?.map(|()| true),
+        }
+    }
+
+    /// Puts the index, when all chunks are there to stay.
+    pub(crate) async fn commit(mut self, index: &LayerIndex) -> Result<()> {
+        while self.sent().await? {}
+        self.store.settle(&self.digest, self.chunks).await?;
+        if !self.store.is_complete(index).await? {
+            return Err(Error::unavailable(
+                "Redis has evicted a part of the layer while it was written, or somebody has removed it",
+            ));
+        }
+        let mut request = redis::cmd("SET");
+        request
+            .arg(keys::index(&self.digest))
+            .arg(&self.store.config.seal.encode(index)[..]);
+        if let Some(ttl) = self.store.config.ttl {
+            request.arg("PX").arg(millis(ttl));
+        }
+        let () = self.store.connections.ask(&request).await?;
+        self.committed = true;
+        Ok(())
+    }
+
+    /// Removes the chunks, and returns when they are gone.
+    pub(crate) async fn abort(mut self) -> Result<()> {
+        match self.clean_up() {
+            None => Ok(()),
+            Some(removal) => tokio::spawn(removal).await.map_err(task_failed)?,
+        }
+    }
+
+    /// What is left to do when the layer is not committed. Takes as long as a few requests may.
+    fn clean_up(&mut self) -> Option<impl Future<Output = Result<()>> + Send + 'static> {
+        if self.chunks == 0 || self.committed {
+            return None;
+        }
+        self.committed = true;
+        let (store, digest, chunks) = (Arc::clone(&self.store), self.digest, self.chunks);
+        let mut sending = std::mem::take(&mut self.sending);
+        let cleanup = store.cleanups.begin(digest);
+        Some(async move {
+            let _until_the_end = cleanup;
+            // A chunk that arrives after it was removed would be left until it expires.
+            while sending.join_next().await.is_some() {}
+            let mut request = redis::cmd("EXISTS");
+            request.arg(keys::index(&digest));
+            if store.connections.ask(&request).await? {
+                // Another writer has committed the layer, and some of its chunks were replaced by ours, which expire.
+                return store.settle(&digest, chunks).await;
+            }
+            store
+                .connections
+                .count_chunks("UNLINK", &digest, chunks)
+                .await
+                .map(drop)
+        })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(removal) = self.clean_up()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (name, digest) = (Arc::clone(&self.store.name), self.digest);
+            runtime.spawn(async move {
+                if let Err(error) = removal.await {
+                    tracing::debug!(tier = %name, %digest, %error, "chunks of a layer that was given up are left to expire");
+                }
+            });
+        }
+    }
+}
+
+impl Store {
+    /// Gives chunks the expiry they have once their layer is committed.
+    async fn settle(&self, digest: &Digest, chunks: usize) -> Result<()> {
+        let requests = (0..chunks).map(|chunk| {
+            let key = keys::chunk(digest, chunk);
+            match self.config.ttl {
+                Some(ttl) => expire(key, ttl.saturating_add(SLACK)),
+                None => persist(key),
+            }
+        });
+        self.connections.ask_all(requests).await
+    }
+}
+
+fn expire(key: String, after: Duration) -> Cmd {
+    let mut request = redis::cmd("PEXPIRE");
+    request.arg(key).arg(millis(after));
+    request
+}
+
+fn persist(key: String) -> Cmd {
+    let mut request = redis::cmd("PERSIST");
+    request.arg(key);
+    request
+}
+
+/// An expiry as Redis takes it: at least a millisecond.
+fn millis(expiry: Duration) -> u64 {
+    u64::try_from(expiry.min(MAX_EXPIRY).as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
