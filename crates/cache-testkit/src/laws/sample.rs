@@ -34,8 +34,8 @@ impl Sample {
 
     /// A layer of `len` bytes that nobody else has: stores are shared between tests.
     pub fn random(len: usize) -> Self {
-        let mut rng = fastrand::Rng::new();
-        let bytes: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(len).collect();
+        let mut bytes = vec![0; len];
+        fastrand::fill(&mut bytes);
         Self::new(LayerDescriptor::new(random_digest()), bytes)
     }
 
