@@ -157,12 +157,17 @@ pub mod source {
 #[macro_export]
 macro_rules! tier_laws {
     (durable $name:ident, $make:expr $(,)?) => {
-        $crate::tier_laws!($name, $make);
-        mod $name {
-            $crate::__laws!(durable => __law_tests durable TierSubject);
+        $crate::tier_laws! { @ $name, $make,
+            mod reopened {
+                use super::subject;
+                $crate::__laws!(durable => __law_tests durable TierSubject);
+            }
         }
     };
     ($name:ident, $make:expr $(,)?) => {
+        $crate::tier_laws! { @ $name, $make, }
+    };
+    (@ $name:ident, $make:expr, $($more:item)*) => {
         mod $name {
             #[allow(unused_imports, reason = "the closure may need anything that is in scope, or nothing")]
             use super::*;
@@ -173,6 +178,7 @@ macro_rules! tier_laws {
             }
 
             $crate::__laws!(tier => __law_tests tier TierSubject);
+            $($more)*
         }
     };
 }

@@ -20,7 +20,7 @@ pub async fn a_partial_reader_follows_the_writer(subject: &TierSubject) {
         let partial = writer.partial();
         assert_eq!(partial.is_some(), tier.capabilities().read_while_write, "whether it can be read");
         let mut written = 0;
-        for piece in [1, 1000, CHUNK - 1001, 1, CHUNK, 98] {
+        for piece in [1, 1000, CHUNK - 1001, 1, CHUNK, 99] {
             well(writer.write(sample.bytes.slice(written..written + piece)).await, "write");
             written += piece;
             let Some(partial) = &partial else {

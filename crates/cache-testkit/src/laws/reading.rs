@@ -73,7 +73,7 @@ pub(super) async fn range(reader: &Arc<dyn LayerReader>, sample: &Sample, offset
 
 /// Drops streams that were never polled, and streams of which a piece was had.
 pub(super) async fn dropped_streams(reader: &Arc<dyn LayerReader>, sample: &Sample) {
-    let mut other = Arc::clone(reader).stream(0);
+    let mut other = Arc::clone(reader).stream(0).fuse();
     let mut seen = Vec::new();
     for offset in [0, 1, sample.len() / 2, sample.len()] {
         drop(Arc::clone(reader).stream(offset));
