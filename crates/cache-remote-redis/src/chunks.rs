@@ -11,10 +11,10 @@ use futures_util::future::try_join_all;
 use crate::keys;
 use crate::tier::Store;
 
-/// 4 MiB at most for one stream. On loopback a stream is as fast with 4 requests under way; the others hide a network's round trip.
+/// 2 MiB under way for one stream: as fast on loopback as twice as much, and more than 10 Gbit/s hold in a millisecond.
 pub(crate) const PLAN: FetchPlan = FetchPlan {
     chunks_per_fetch: 1,
-    in_flight: 8,
+    in_flight: 4,
 };
 
 /// The chunks of one layer.
@@ -32,7 +32,7 @@ impl Chunks {
             .arg(keys::chunk(&self.digest, chunk))
             .arg(0)
             .arg(CHUNK_LEN - 1);
-        let bytes: Bytes = self.store.connections.transfer(&request).await?;
+        let bytes: Bytes = self.store.connections.transfer(request).await?;
         if bytes.is_empty() {
             return Err(Error::unavailable(
                 "chunk evicted or expired since the layer was opened",

@@ -9,8 +9,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::failure::{failure, no_answer};
+use crate::failure::{failure, no_answer, task_failed};
 use crate::keys;
 use crate::servers::{Address, Connection, Servers};
 
@@ -43,13 +44,27 @@ impl Slot {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives up the connection in `cell`, unless it was replaced already. Requests that are on it may still be answered.
-    fn give_up(&self, cell: &Cell) {
+    /// Gives up the connection in `cell`, unless it was replaced already; whether it was not. Requests that are on it may still
+    /// be answered.
+    fn give_up(&self, cell: &Cell) -> bool {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, cell) {
+        let is_current = Arc::ptr_eq(&current, cell);
+        if is_current {
             *current = Cell::default();
         }
+        is_current
     }
+}
+
+/// What the answer to a request is made into.
+pub(crate) trait Answer: FromRedisValue + Send + 'static {}
+
+impl<T: FromRedisValue + Send + 'static> Answer for T {}
+
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    Metadata,
+    Bulk,
 }
 
 impl Connections {
@@ -68,19 +83,34 @@ impl Connections {
     }
 
     /// Makes a small request.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T> {
-        self.request(&self.metadata, request, None).await
+    pub(crate) async fn ask<T: Answer>(self: &Arc<Self>, request: Cmd) -> Result<T> {
+        self.spawn(Use::Metadata, request, None).await
     }
 
     /// Makes a small request to one node of a cluster.
-    pub(crate) async fn ask_node<T: FromRedisValue>(&self, request: &Cmd, node: &Address) -> Result<T> {
-        self.request(&self.metadata, request, Some(node)).await
+    pub(crate) async fn ask_node<T: Answer>(self: &Arc<Self>, request: Cmd, node: Address) -> Result<T> {
+        self.spawn(Use::Metadata, request, Some(node)).await
     }
 
     /// Makes a request that moves a chunk.
-    pub(crate) async fn transfer<T: FromRedisValue>(&self, request: &Cmd) -> Result<T> {
-        let slot = &self.bulk[self.next.fetch_add(1, Ordering::Relaxed) % BULK];
-        self.request(slot, request, None).await
+    pub(crate) async fn transfer<T: Answer>(self: &Arc<Self>, request: Cmd) -> Result<T> {
+        self.spawn(Use::Bulk, request, None).await
+    }
+
+    /// Runs a request in a task of its own, which ends with the future. A reader may leave a request that it has begun unpolled for
+    /// as long as it likes: that must not hold up whoever waits for the same connection, nor for a turn on it.
+    async fn spawn<T: Answer>(self: &Arc<Self>, slot: Use, request: Cmd, node: Option<Address>) -> Result<T> {
+        let connections = Arc::clone(self);
+        let task = async move {
+            let slot = match slot {
+                Use::Metadata => &connections.metadata,
+                Use::Bulk => &connections.bulk[connections.next.fetch_add(1, Ordering::Relaxed) % BULK],
+            };
+            connections.request(slot, &request, node.as_ref()).await
+        };
+        AbortOnDropHandle::new(tokio::spawn(task))
+            .await
+            .map_err(task_failed)?
     }
 
     /// Takes one connection, and at most one time-out, which includes connecting.
@@ -112,10 +142,18 @@ impl Connections {
                 Err(failure(error))
             }
             Err(_) => {
-                // It may be a peer that has vanished: nothing else would tell.
-                slot.give_up(&cell);
+                if slot.give_up(&cell) {
+                    self.give_up_all();
+                }
                 Err(no_answer(self.timeout))
             }
+        }
+    }
+
+    /// The peer may have vanished, which nothing tells but a time-out: all connections together cost one.
+    fn give_up_all(&self) {
+        for slot in self.bulk.iter().chain([&self.metadata]) {
+            slot.give_up(&slot.current());
         }
     }
 
@@ -130,22 +168,27 @@ impl Connections {
     }
 
     /// How many of the first `count` chunks of a layer the command (EXISTS, UNLINK) says it has found.
-    pub(crate) async fn count_chunks(&self, command: &str, digest: &Digest, count: usize) -> Result<usize> {
+    pub(crate) async fn count_chunks(
+        self: &Arc<Self>,
+        command: &str,
+        digest: &Digest,
+        count: usize,
+    ) -> Result<usize> {
         let mut found = 0;
         for first in (0..count).step_by(KEYS_PER_REQUEST) {
             let mut request = redis::cmd(command);
             for chunk in first..count.min(first + KEYS_PER_REQUEST) {
                 request.arg(keys::chunk(digest, chunk));
             }
-            found += self.ask::<usize>(&request).await?;
+            found += self.ask::<usize>(request).await?;
         }
         Ok(found)
     }
 
     /// Makes many small requests, in no particular order, of which a bounded number is under way at once.
-    pub(crate) async fn ask_all(&self, requests: impl Iterator<Item = Cmd>) -> Result<()> {
+    pub(crate) async fn ask_all(self: &Arc<Self>, requests: impl Iterator<Item = Cmd>) -> Result<()> {
         stream::iter(requests)
-            .map(|request| async move { self.ask::<redis::Value>(&request).await.map(drop) })
+            .map(|request| async move { self.ask::<redis::Value>(request).await.map(drop) })
             .buffer_unordered(PIPELINED)
             .try_collect()
             .await

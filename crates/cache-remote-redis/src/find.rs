@@ -28,7 +28,7 @@ impl Store {
         // One byte more than the longest, so that what is too long is not taken for one.
         let last = LayerIndex::encoded_len(self.config.max_layer_bytes);
         request.arg(keys::index(digest)).arg(0).arg(last);
-        let encoded: Bytes = self.connections.ask(&request).await?;
+        let encoded: Bytes = self.connections.ask(request).await?;
         Ok((!encoded.is_empty()).then_some(encoded))
     }
 

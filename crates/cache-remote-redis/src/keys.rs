@@ -8,7 +8,7 @@
 //! the nodes of a cluster.
 //!
 //! A chunk that is written has an expiry of an hour until its layer is committed, so a writer that dies leaves nothing for ever. The
-//! commit gives the chunks their final expiry, then puts the index. Redis may evict any of these keys at any time: a layer that
+//! commit gives the chunks their final expiry and puts the index, on one server in one step. Redis may evict any of these keys at any time: a layer that
 //! lacks one is a miss.
 
 use cache_core::Digest;

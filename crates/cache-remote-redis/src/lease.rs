@@ -81,18 +81,18 @@ impl RedisLeases {
             // Looked at first: whoever waits for a lease asks again and again, and needs no token for it.
             let mut look = redis::cmd("GETRANGE");
             look.arg(key(layer)).arg(0).arg(MAX_VALUE_LEN);
-            let value: Vec<u8> = connections.ask(&look).await?;
+            let value: Vec<u8> = connections.ask(look).await?;
             if !value.is_empty() {
                 return others(&value);
             }
-            let token: u64 = connections.ask(&script(NEXT_TOKEN, FENCE)).await?;
+            let token: u64 = connections.ask(script(NEXT_TOKEN, FENCE)).await?;
             let mut take = redis::cmd("SET");
             take.arg(key(layer))
                 .arg(format!("{token}:0"))
                 .arg("NX")
                 .arg("PX")
                 .arg(millis(self.0.config.lease_lifetime));
-            if connections.ask(&take).await? {
+            if connections.ask(take).await? {
                 return Ok(Acquired::Held(Box::new(RedisLease {
                     store: Arc::clone(&self.0),
                     layer: *layer,
@@ -170,13 +170,13 @@ impl Lease for RedisLease {
             .arg(format!("{}:", self.token))
             .arg(progress)
             .arg(millis(self.lifetime()));
-        let renewed = self.store.connections.ask(&request).await;
+        let renewed = self.store.connections.ask(request).await;
         renewed.map_err(|error| place(&self.store, error, "renew the lease", &self.layer))
     }
 
     async fn release(mut self: Box<Self>, release: Release) -> Result<()> {
         let request = self.release_request(release);
-        let released = self.store.connections.ask(&request).await;
+        let released = self.store.connections.ask(request).await;
         // Only now: a release that is cancelled is done over in the background.
         self.released = true;
         released.map_err(|error| place(&self.store, error, "release the lease", &self.layer))
@@ -191,7 +191,7 @@ impl Drop for RedisLease {
         if let Ok(runtime) = Handle::try_current() {
             let (store, request) = (Arc::clone(&self.store), self.release_request(Release::Free));
             // If it fails, the lease ends by itself.
-            runtime.spawn(async move { store.connections.ask::<()>(&request).await });
+            runtime.spawn(async move { store.connections.ask::<()>(request).await });
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod chunks;
 mod cleanup;
+mod commit;
 mod config;
 mod connection;
 mod failure;

@@ -61,7 +61,7 @@ impl Store {
         }
         let mut request = redis::cmd("CLUSTER");
         request.arg("SLOTS");
-        let slots: Value = self.connections.ask(&request).await?;
+        let slots: Value = self.connections.ask(request).await?;
         let masters =
             masters(slots).ok_or_else(|| Error::unavailable("the cluster does not tell its masters"))?;
         Ok(masters.into_iter().map(Some).collect())
@@ -90,8 +90,8 @@ impl Store {
             .arg("COUNT")
             .arg(SCAN_COUNT);
         match node {
-            None => self.connections.ask(&request).await,
-            Some(node) => self.connections.ask_node(&request, node).await,
+            None => self.connections.ask(request).await,
+            Some(node) => self.connections.ask_node(request, node.clone()).await,
         }
     }
 }

@@ -18,7 +18,7 @@ impl Store {
         };
         let mut request = redis::cmd("UNLINK");
         request.arg(keys::index(digest));
-        let () = self.connections.ask(&request).await?;
+        let () = self.connections.ask(request).await?;
         self.connections
             .count_chunks("UNLINK", digest, self.max_chunks())
             .await?;

@@ -42,7 +42,7 @@ pub struct RedisTier {
 pub(crate) struct Store {
     pub(crate) name: Arc<str>,
     pub(crate) config: RedisConfig,
-    pub(crate) connections: Connections,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) recent: Arc<RecentChunks>,
     pub(crate) cleanups: Arc<CleanUps>,
 }
@@ -86,7 +86,7 @@ impl RedisTier {
         let servers = Servers::new(&config).map_err(place)?;
         let store = Store {
             name,
-            connections: Connections::new(servers, config.timeout),
+            connections: Arc::new(Connections::new(servers, config.timeout)),
             config,
             recent: Arc::new(RecentChunks::new(RECENT_CHUNKS)),
             cleanups: Arc::default(),
@@ -106,7 +106,7 @@ impl RedisTier {
     /// # Errors
     /// `Unavailable` when there is none within the time-out, `Permanent` when the server refuses.
     pub async fn check(&self) -> Result<()> {
-        let pong: Result<redis::Value> = self.store.connections.ask(&redis::cmd("PING")).await;
+        let pong: Result<redis::Value> = self.store.connections.ask(redis::cmd("PING")).await;
         pong.map(drop)
             .map_err(|error| error.at(&self.store.name, "check"))
     }

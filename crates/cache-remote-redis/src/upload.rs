@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Digest, Error, LayerIndex, Result};
-use redis::Cmd;
+use cache_core::{Digest, LayerIndex, Result};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -15,12 +14,8 @@ use crate::tier::Store;
 
 /// How long a chunk stays whose writer died.
 const STAGING_EXPIRY: Duration = Duration::from_secs(3600);
-/// How much longer than its index a chunk stays, so that a layer that expires is a miss rather than half there.
-const SLACK: Duration = Duration::from_secs(60);
 /// Chunks being sent at once. Each is twice in memory, as the crate copies it: 4 MiB.
 const IN_FLIGHT: usize = 4;
-/// The longest expiry that is asked for, which any server can add to its clock: a hundred years.
-const MAX_EXPIRY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Chunks in Redis without an index yet. Unless they get one, they are removed when this is dropped.
 #[derive(Debug)]
@@ -58,7 +53,7 @@ impl Upload {
         self.chunks += 1;
         let store = Arc::clone(&self.store);
         self.sending
-            .spawn(async move { store.connections.transfer(&request).await });
+            .spawn(async move { store.connections.transfer(request).await });
         Ok(())
     }
 
@@ -70,23 +65,10 @@ impl Upload {
         }
     }
 
-    /// Puts the index, when all chunks are there to stay.
+    /// Puts the index once all chunks have arrived.
     pub(crate) async fn commit(mut self, index: &LayerIndex) -> Result<()> {
         while self.sent().await? {}
-        self.store.settle(&self.digest, self.chunks).await?;
-        if !self.store.is_complete(index).await? {
-            return Err(Error::unavailable(
-                "Redis has evicted a part of the layer while it was written, or somebody has removed it",
-            ));
-        }
-        let mut request = redis::cmd("SET");
-        request
-            .arg(keys::index(&self.digest))
-            .arg(&self.store.config.seal.encode(index)[..]);
-        if let Some(ttl) = self.store.config.ttl {
-            request.arg("PX").arg(millis(ttl));
-        }
-        let () = self.store.connections.ask(&request).await?;
+        self.store.commit(index).await?;
         self.committed = true;
         Ok(())
     }
@@ -114,7 +96,7 @@ impl Upload {
             while sending.join_next().await.is_some() {}
             let mut request = redis::cmd("EXISTS");
             request.arg(keys::index(&digest));
-            if store.connections.ask(&request).await? {
+            if store.connections.ask(request).await? {
                 // Another writer has committed the layer, and some of its chunks were replaced by ours, which expire.
                 return store.settle(&digest, chunks).await;
             }
@@ -140,37 +122,4 @@ impl Drop for Upload {
             });
         }
     }
-}
-
-impl Store {
-    /// Gives chunks the expiry they have once their layer is committed.
-    async fn settle(&self, digest: &Digest, chunks: usize) -> Result<()> {
-        let requests = (0..chunks).map(|chunk| {
-            let key = keys::chunk(digest, chunk);
-            match self.config.ttl {
-                Some(ttl) => expire(key, ttl.saturating_add(SLACK)),
-                None => persist(key),
-            }
-        });
-        self.connections.ask_all(requests).await
-    }
-}
-
-fn expire(key: String, after: Duration) -> Cmd {
-    let mut request = redis::cmd("PEXPIRE");
-    request.arg(key).arg(millis(after));
-    request
-}
-
-fn persist(key: String) -> Cmd {
-    let mut request = redis::cmd("PERSIST");
-    request.arg(key);
-    request
-}
-
-/// An expiry as Redis takes it: at least a millisecond.
-fn millis(expiry: Duration) -> u64 {
-    u64::try_from(expiry.min(MAX_EXPIRY).as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1)
 }

@@ -48,8 +48,7 @@ async fn a_wrong_password_is_refused_for_good() {
     let (scheme, rest) = url.split_once("://").unwrap();
     let host = rest.rsplit_once('@').unwrap().1;
     for credentials in ["nobody:wr0ng@", ""] {
-        let config =
-            RedisConfig::new([format!("{scheme}://{credentials}{host}")]).with_ca_certificate(Some(ca()));
+        let config = config([format!("{scheme}://{credentials}{host}")]).with_ca_certificate(Some(ca()));
         let error = tier(config).check().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
         assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
@@ -61,17 +60,14 @@ async fn a_wrong_password_is_refused_for_good() {
 async fn a_cluster_that_refuses_the_password_refuses_for_good() {
     let server = RedisServer::start(&["--requirepass", "r1ght", "--cluster-enabled", "yes"]);
     let url = server.url().replace("//", "//:wr0ng@");
-    let error = tier(RedisConfig::new([url.clone(), url]))
-        .check()
-        .await
-        .unwrap_err();
+    let error = tier(config([url.clone(), url])).check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
     assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_not_accepted() {
-    let config = RedisConfig::new([env("LAYERCACHE_TEST_REDIS_TLS")]);
+    let config = crate::support::config([env("LAYERCACHE_TEST_REDIS_TLS")]);
     let error = tier(config).check().await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
 }
@@ -91,7 +87,7 @@ async fn what_the_user_may_not_do_is_refused_for_good() {
         &"+@connection",
     ])
     .await;
-    let tier = tier(RedisConfig::new([server.url().replace("//", "//reader:pass@")]));
+    let tier = tier(config([server.url().replace("//", "//reader:pass@")]));
     let layer = Layer::random(CHUNK + 1);
     assert!(layer.open(&tier).await.unwrap().is_none());
     let error = layer.try_put(&tier).await.unwrap_err();
@@ -100,14 +96,14 @@ async fn what_the_user_may_not_do_is_refused_for_good() {
 
     raw.run::<()>(&[&"CONFIG", &"SET", &"min-replicas-to-write", &"1"])
         .await;
-    let tier = crate::support::tier(RedisConfig::new([server.url()]));
+    let tier = crate::support::tier(config([server.url()]));
     assert_eq!(kind(layer.try_put(&tier).await), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn a_replica_is_refused_for_good() {
     let server = RedisServer::start(&["--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes"]);
-    let tier = tier(RedisConfig::new([server.url()]));
+    let tier = tier(config([server.url()]));
     let layer = Layer::random(CHUNK);
     assert!(layer.open(&tier).await.unwrap().is_none());
     assert_eq!(kind(layer.try_put(&tier).await), ErrorKind::Permanent);

@@ -164,7 +164,8 @@ async fn what_is_too_long_is_not_fetched() {
     let (raw, layer) = (Raw::one().await, Layer::random(LEN));
     layer.put(&tier(config)).await;
     let proxy = FaultProxy::start(address()).await;
-    let config = RedisConfig::new([format!("redis://{}", proxy.address())]).with_max_layer_bytes(LEN as u64);
+    let config =
+        crate::support::config([format!("redis://{}", proxy.address())]).with_max_layer_bytes(LEN as u64);
     let long = vec![b'x'; 4 << 20];
 
     raw.run::<()>(&[&"APPEND", &layer.key(0), &long]).await;

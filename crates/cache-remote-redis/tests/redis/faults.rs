@@ -9,7 +9,7 @@ use cache_core::{ErrorKind, LayerReaderExt, Tier};
 use cache_remote_redis::RedisConfig;
 use cache_testkit::{Fault, FaultProxy, RedisServer};
 use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::support::*;
 
@@ -39,6 +39,18 @@ async fn a_server_that_comes_up_later_is_used_then() {
     tier.check().await.unwrap();
     layer.put(&tier).await;
     assert!(layer.is_right_in(&tier).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_restart_between_two_uses_costs_no_error() {
+    let mut server = RedisServer::start(&[]);
+    let (tier, layer) = (tier(at(server.address())), Layer::random(12 * CHUNK));
+    for _ in 0..3 {
+        layer.put(&tier).await;
+        assert!(layer.is_right_in(&tier).await.unwrap());
+        server.restart();
+        assert!(layer.open(&tier).await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]
@@ -126,18 +138,34 @@ async fn a_network_that_stalls_is_an_error_and_then_recovers() {
     assert!(layer.is_right_in(&tier).await.unwrap());
     let reader = layer.open(&tier).await.unwrap().unwrap();
     proxy.set(Fault::Stall);
-    assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
-    assert_eq!(
-        kind(reader.read_bytes(0, 4 * CHUNK).await),
-        ErrorKind::Unavailable
-    );
-    // A peer that has vanished: what was connected stays silent for ever.
+    let (opened, read) = tokio::join!(layer.open(&tier), reader.read_bytes(0, 4 * CHUNK));
+    assert_eq!([kind(opened), kind(read)], [ErrorKind::Unavailable; 2]);
     proxy.set(Fault::Reset);
     assert_eq!(kind(layer.open(&tier).await), ErrorKind::Unavailable);
     proxy.set(Fault::None);
     layer.check(reader).await.unwrap();
     assert!(layer.is_right_in(&tier).await.unwrap());
     tier.remove(layer.digest()).await.unwrap();
+}
+
+/// What was connected stays silent for ever, as when a host has lost power.
+#[tokio::test]
+async fn a_peer_that_has_vanished_costs_one_time_out_however_many_connections_there_were() {
+    let (vanishing, other) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let layer = Layer::random(12 * CHUNK);
+    for server in [&vanishing, &other] {
+        layer.put(&tier(config([server.url()]))).await;
+    }
+    let proxy = FaultProxy::start(vanishing.address()).await;
+    let tier = tier(at(proxy.address()));
+    assert!(layer.is_right_in(&tier).await.unwrap());
+    let reader = layer.open(&tier).await.unwrap().unwrap();
+    assert_eq!(proxy.traffic().connections, 4);
+    vanishing.stall();
+    proxy.retarget(other.address());
+    assert_eq!(kind(reader.read_bytes(0, 1).await), ErrorKind::Unavailable);
+    layer.check(reader).await.unwrap();
+    assert!(layer.is_right_in(&tier).await.unwrap());
 }
 
 #[tokio::test]
@@ -220,4 +248,94 @@ async fn a_write_over_a_connection_that_is_cut_commits_all_or_nothing() {
         assert!(there || !committed);
         direct.remove(layer.digest()).await.unwrap();
     }
+}
+
+/// Whoever reads slowly has requests under way that nobody polls: they must not keep others from their turn.
+#[tokio::test]
+async fn streams_that_stand_still_hold_up_nobody() {
+    let layer = Layer::random(20 * CHUNK);
+    let tier = tier(one().with_timeout(Duration::from_secs(20)));
+    layer.put(&tier).await;
+    let reader = layer.open(&tier).await.unwrap().unwrap();
+    layer.check(Arc::clone(&reader)).await.unwrap();
+    let mut standing = Vec::new();
+    for _ in 0..40 {
+        let mut stream = Arc::clone(&reader).stream(0);
+        assert!(stream.next().now_or_never().is_none());
+        standing.push(stream);
+    }
+    layer.check(reader).await.unwrap();
+    for stream in standing {
+        let rest: Vec<Bytes> = stream.try_collect().await.unwrap();
+        assert!(rest.concat() == layer.bytes);
+    }
+    tier.remove(layer.digest()).await.unwrap();
+}
+
+/// A stream may stand still in the middle of connecting, too.
+#[tokio::test]
+async fn a_request_that_nobody_polls_while_it_connects_holds_up_nobody() {
+    let layer = Layer::random(CHUNK);
+    layer.put(&tier(one())).await;
+    let tier = tier(one().with_timeout(Duration::from_secs(20)));
+    let mut begun = Box::pin(layer.open(&tier));
+    assert!((&mut begun).now_or_never().is_none());
+    assert!(layer.is_right_in(&tier).await.unwrap());
+    assert!(begun.await.unwrap().is_some());
+    tier.remove(layer.digest()).await.unwrap();
+}
+
+/// A cluster of one node, which knows its slots after a restart, but has lost all keys.
+fn cluster_of_one() -> RedisServer {
+    let port = || {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
+    let bus = port().to_string();
+    RedisServer::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_stalls_or_dies_is_an_error_and_then_recovers() {
+    let mut server = cluster_of_one();
+    let slots = raw(&server.url()).await;
+    slots
+        .run::<()>(&[&"CLUSTER", &"ADDSLOTSRANGE", &"0", &"16383"])
+        .await;
+    eventually("it is a cluster", async || {
+        slots
+            .run::<String>(&[&"CLUSTER", &"INFO"])
+            .await
+            .contains("cluster_state:ok")
+    })
+    .await;
+    // The second is none.
+    let config =
+        RedisConfig::new([server.url(), "redis://127.0.0.1:1".into()]).with_timeout(Duration::from_secs(3));
+    let (tier, layer) = (tier(config), Layer::random(4 * CHUNK));
+    layer.put(&tier).await;
+    let reader = layer.open(&tier).await.unwrap().unwrap();
+
+    server.stall();
+    let (opened, read) = tokio::join!(layer.open(&tier), reader.read_bytes(0, 4 * CHUNK));
+    assert_eq!([kind(opened), kind(read)], [ErrorKind::Unavailable; 2]);
+    server.resume();
+    eventually("it recovers", async || {
+        layer.is_right_in(&tier).await.is_ok_and(|right| right)
+    })
+    .await;
+
+    server.kill();
+    let (opened, read) = tokio::join!(layer.open(&tier), reader.read_bytes(0, 4 * CHUNK));
+    assert_eq!([kind(opened), kind(read)], [ErrorKind::Unavailable; 2]);
+    server.restart();
+    eventually("it is empty", async || {
+        layer.open(&tier).await.is_ok_and(|found| found.is_none())
+    })
+    .await;
+    layer.put(&tier).await;
+    layer.check(reader).await.unwrap();
 }

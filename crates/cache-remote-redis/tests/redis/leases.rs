@@ -153,7 +153,7 @@ async fn others_are_told_for_a_while_that_there_is_nothing_to_wait_for() {
 #[tokio::test]
 async fn tokens_grow_over_a_restart_that_forgets_them() {
     let mut server = RedisServer::start(&[]);
-    let (leases, layer) = (leases(RedisConfig::new([server.url()])), layer());
+    let (leases, layer) = (leases(config([server.url()])), layer());
     let mut last = 0;
     for _ in 0..20 {
         let lease = held(leases.acquire(&layer).await.unwrap());

@@ -1,7 +1,6 @@
 //! A Redis without memory.
 
 use cache_core::{ErrorKind, Tier};
-use cache_remote_redis::RedisConfig;
 use cache_testkit::RedisServer;
 
 use crate::support::*;
@@ -9,7 +8,7 @@ use crate::support::*;
 #[tokio::test]
 async fn a_full_server_refuses_and_keeps_nothing_of_the_layer() {
     let server = RedisServer::start(&["--maxmemory", "8mb", "--maxmemory-policy", "noeviction"]);
-    let (tier, raw) = (tier(RedisConfig::new([server.url()])), raw(&server.url()).await);
+    let (tier, raw) = (tier(config([server.url()])), raw(&server.url()).await);
     let (small, large) = (Layer::random(CHUNK), Layer::random(24 * CHUNK));
     small.put(&tier).await;
     let error = large.try_put(&tier).await.unwrap_err();
@@ -24,7 +23,7 @@ async fn a_full_server_refuses_and_keeps_nothing_of_the_layer() {
 #[tokio::test]
 async fn a_server_that_evicts_makes_layers_misses() {
     let server = RedisServer::start(&["--maxmemory", "12mb", "--maxmemory-policy", "allkeys-lru"]);
-    let tier = tier(RedisConfig::new([server.url()]));
+    let tier = tier(config([server.url()]));
     let layers: Vec<Layer> = (0..12).map(|_| Layer::random(3 * CHUNK + 17)).collect();
     let mut committed = 0;
     for layer in &layers {
@@ -36,9 +35,13 @@ async fn a_server_that_evicts_makes_layers_misses() {
     assert!(committed > 0);
     let mut right = 0;
     for layer in &layers {
-        right += usize::from(layer.is_right_in(&tier).await.unwrap());
+        match layer.is_right_in(&tier).await {
+            Ok(is_right) => right += usize::from(is_right),
+            // Answers take memory, too: a layer may be evicted while it is read.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
+        }
     }
-    assert!((1..layers.len()).contains(&right), "{right}");
+    assert!(right < layers.len());
 
     // More than there is memory for.
     let large = Layer::random(64 * CHUNK);

@@ -96,10 +96,7 @@ async fn a_read_moves_the_chunks_it_touches_and_those_once() {
     let layer = Layer::random(8 * CHUNK);
     layer.put(&tier(one())).await;
     let proxy = FaultProxy::start(address()).await;
-    let tier = tier(cache_remote_redis::RedisConfig::new([format!(
-        "redis://{}",
-        proxy.address()
-    )]));
+    let tier = tier(config([format!("redis://{}", proxy.address())]));
     let reader = layer.open(&tier).await.unwrap().unwrap();
     let opened = proxy.traffic().from_upstream;
     assert!(opened < 4096, "{opened}");

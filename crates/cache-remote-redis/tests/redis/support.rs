@@ -21,13 +21,25 @@ pub(crate) fn env(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run this test through `cargo xtask test`"))
 }
 
+/// A time-out that the busiest machine keeps.
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// Removal looks for every chunk that the longest layer may have: for what the tests write these are few.
+const MAX_LAYER_BYTES: u64 = 64 << 20;
+
+pub(crate) fn config(urls: impl IntoIterator<Item = impl Into<String>>) -> RedisConfig {
+    RedisConfig::new(urls)
+        .with_timeout(PATIENT)
+        .with_max_layer_bytes(MAX_LAYER_BYTES)
+}
+
 /// The Redis that is alone.
 pub(crate) fn one() -> RedisConfig {
-    RedisConfig::new([env("LAYERCACHE_TEST_REDIS")])
+    config([env("LAYERCACHE_TEST_REDIS")])
 }
 
 pub(crate) fn cluster() -> RedisConfig {
-    RedisConfig::new(cluster_urls())
+    config(cluster_urls())
 }
 
 pub(crate) fn cluster_urls() -> Vec<String> {
@@ -38,7 +50,7 @@ pub(crate) fn cluster_urls() -> Vec<String> {
 }
 
 pub(crate) fn tls() -> RedisConfig {
-    RedisConfig::new([env("LAYERCACHE_TEST_REDIS_TLS")]).with_ca_certificate(Some(ca()))
+    config([env("LAYERCACHE_TEST_REDIS_TLS")]).with_ca_certificate(Some(ca()))
 }
 
 pub(crate) fn ca() -> Vec<u8> {
