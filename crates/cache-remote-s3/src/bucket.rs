@@ -14,6 +14,8 @@ use crate::{S3Config, keys::Keys};
 
 /// How often the index is asked for when its answers are cut.
 const INDEX_ATTEMPTS: usize = 3;
+/// All of these attempts last no longer than this many time-outs.
+const INDEX_TIMEOUTS: u32 = 4;
 
 /// The bucket of a tier. The client is made for the first request.
 #[derive(Debug)]
@@ -92,28 +94,26 @@ impl Bucket {
 
     /// The encoded index under `key`, of bounded length.
     pub(crate) async fn index(&self, key: &str) -> Result<Option<Bytes>> {
-        let mut attempt = 1;
-        loop {
-            let request = self
-                .client()
-                .await?
-                .get_object()
-                .bucket(self.bucket_name())
-                .key(key);
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) if refusal(&error) == Refusal::NoKey => return Ok(None),
-                Err(error) => return Err(failure("get the layer's index", &error)),
-            };
-            let len = answer.content_length.and_then(|len| u64::try_from(len).ok());
-            // The SDK's retries end with the head of an answer.
-            match self.read_index(len, answer.body).await {
-                Ok(Some(index)) => return Ok(Some(index)),
-                Ok(None) if attempt < INDEX_ATTEMPTS => attempt += 1,
-                Ok(None) => return Err(Error::unavailable("the layer's index was cut on the way")),
-                Err(error) => return Err(error),
+        let cut = || Error::unavailable("the layer's index was cut on the way, or comes too slowly");
+        let read = async {
+            for _ in 0..INDEX_ATTEMPTS {
+                let request = self.client().await?.get_object().bucket(self.bucket_name());
+                let answer = match request.key(key).send().await {
+                    Ok(answer) => answer,
+                    Err(error) if refusal(&error) == Refusal::NoKey => return Ok(None),
+                    Err(error) => return Err(failure("get the layer's index", &error)),
+                };
+                let len = answer.content_length.and_then(|len| u64::try_from(len).ok());
+                // The SDK's retries end with the head of an answer.
+                if let Some(index) = self.read_index(len, answer.body).await? {
+                    return Ok(Some(index));
+                }
             }
-        }
+            Err(cut())
+        };
+        // A body that drips keeps to the time-out of each piece.
+        let read = timeout(self.config.timeout * INDEX_TIMEOUTS, read).await;
+        read.unwrap_or_else(|_| Err(cut()))
     }
 
     /// `None` when it was cut.
@@ -124,21 +124,16 @@ impl Bucket {
             return Err(too_long());
         }
         let mut index = BytesMut::new();
-        let whole = async {
-            loop {
-                match timeout(self.config.timeout, body.next()).await {
-                    Ok(Some(Ok(piece))) if (index.len() + piece.len()) as u64 > max => return Err(too_long()),
-                    Ok(Some(Ok(piece))) => index.extend_from_slice(&piece),
-                    Ok(None) => return Ok(told.is_none_or(|len| len == index.len() as u64)),
-                    Ok(Some(Err(_))) | Err(_) => return Ok(false),
+        loop {
+            match timeout(self.config.timeout, body.next()).await {
+                Ok(Some(Ok(piece))) if (index.len() + piece.len()) as u64 > max => return Err(too_long()),
+                Ok(Some(Ok(piece))) => index.extend_from_slice(&piece),
+                Ok(None) if told.is_none_or(|len| len == index.len() as u64) => {
+                    return Ok(Some(index.freeze()));
                 }
+                Ok(Some(Err(_)) | None) | Err(_) => return Ok(None),
             }
-        };
-        // A body that drips keeps to the time-out of each piece.
-        let whole = timeout(self.config.timeout * 3, whole)
-            .await
-            .unwrap_or(Ok(false))?;
-        Ok(whole.then(|| index.freeze()))
+        }
     }
 
     /// Asks for the bytes from `first` to `last`, both included, of the object that had `etag`.
@@ -158,7 +153,7 @@ impl Bucket {
                 Refusal::NoKey | Refusal::Replaced => {
                     Error::unavailable("the layer was replaced or removed since it was opened")
                 }
-                Refusal::Other => failure("read the layer", &error),
+                Refusal::NoUpload | Refusal::Other => failure("read the layer", &error),
             })?;
         Ok(Part {
             range: answer.content_range,

@@ -14,6 +14,8 @@ const MAX_TEXT_LEN: usize = 200;
 pub(crate) enum Refusal {
     /// The server says that there is no such key.
     NoKey,
+    /// The server says that there is no such upload (any more).
+    NoUpload,
     /// The object is not the one it was (any more).
     Replaced,
     /// Anything else.
@@ -25,6 +27,7 @@ pub(crate) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     let status = error.raw_response().map(|response| response.status().as_u16());
     match (status, error.as_service_error().and_then(|error| error.code())) {
         (Some(404), Some("NoSuchKey")) => Refusal::NoKey,
+        (Some(404), Some("NoSuchUpload")) => Refusal::NoUpload,
         (Some(412), _) => Refusal::Replaced,
         _ => Refusal::Other,
     }

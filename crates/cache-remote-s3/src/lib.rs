@@ -19,6 +19,7 @@
 //! ```
 
 mod bucket;
+mod buffers;
 mod chunks;
 mod client;
 mod config;

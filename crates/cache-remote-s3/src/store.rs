@@ -10,8 +10,8 @@ use cache_core::{
 
 use crate::S3Config;
 use crate::bucket::{Bucket, Object};
+use crate::buffers::PartBuffers;
 use crate::chunks::{PLAN, S3Chunks};
-use crate::upload::PartBuffers;
 
 /// Chunks that were read last, of all layers: 4 MiB.
 const RECENT_CHUNKS: usize = 8;
@@ -19,7 +19,7 @@ const RECENT_CHUNKS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) bucket: Arc<Bucket>,
-    pub(crate) buffers: PartBuffers,
+    pub(crate) buffers: Arc<PartBuffers>,
     /// Whether abandoned uploads were looked for.
     pub(crate) swept: AtomicBool,
     name: Arc<str>,
@@ -84,20 +84,18 @@ impl Store {
         Arc::new(ChunkedReader::new(chunks, index, name, PLAN, recent))
     }
 
-    /// After a commit that failed, which may have gone through all the same: the layer, or no trace of it.
-    pub(crate) async fn settle(&self, layer: &LayerDescriptor) -> Option<Arc<dyn LayerReader>> {
-        let key = self.bucket.keys.layer(&layer.digest);
-        match self.find(layer).await {
-            Ok(Some(reader)) => return Some(reader),
-            Ok(None) => {
-                if let Err(error) = self.bucket.delete(&key).await {
-                    tracing::debug!(%error, "could not remove an object that has no index");
-                }
+    /// After a commit that failed, which may have gone through all the same: the layer if it is there. Otherwise the object goes
+    /// if this commit has `stored` it; if not, it may be that of another writer, who is about to put the index.
+    pub(crate) async fn settle(&self, layer: &LayerDescriptor, stored: bool) -> Option<Arc<dyn LayerReader>> {
+        let found = self.find(layer).await;
+        // What cannot be told stays: the next writer replaces it.
+        if stored && matches!(found, Ok(None)) {
+            let key = self.bucket.keys.layer(&layer.digest);
+            if let Err(error) = self.bucket.delete(&key).await {
+                tracing::debug!(%error, "could not remove an object that has no index");
             }
-            // Another commit may have won: what cannot be told stays.
-            Err(_) => {}
         }
-        None
+        found.ok().flatten()
     }
 
     /// Removes the index and then the object; whether there was an index.

@@ -1,90 +1,22 @@
 //! A multipart upload: parts on their way, and nothing left of them when it is given up.
 
-use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::{Error, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::bucket::Bucket;
+use crate::buffers::{PART_LEN, PartBuffer};
 use crate::client::Patience;
-use crate::failure::failure;
+use crate::failure::{Refusal, failure, refusal};
 
-/// Length of every part but the last: some servers want equal ones. The memory of a tier that is written to is a
-/// multiple of it, and the most parts an upload may have make up the longest layer.
-pub(crate) const PART_LEN: usize = 7 << 20;
+/// What S3 allows.
 const MAX_PARTS: u64 = 10_000;
 
 /// The longest layer that can be written.
 pub(crate) const MAX_LAYER_BYTES: u64 = MAX_PARTS * PART_LEN as u64;
-
-/// Parts in memory of one tier, for all its writers: one that is gathered, and two on their way.
-const PART_BUFFERS: usize = 3;
-
-/// A writer waits no longer than this many time-outs for a buffer: as long as the others take for theirs.
-const MAX_TIMEOUTS: u32 = 12;
-
-/// Counts the part buffers of a tier.
-#[derive(Debug)]
-pub(crate) struct PartBuffers(Arc<Semaphore>);
-
-impl PartBuffers {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(PART_BUFFERS)))
-    }
-
-    /// Waits for a buffer that no other writer needs. Who waits holds none: writers cannot block each other for ever.
-    pub(crate) async fn acquire(&self, bucket: &Bucket) -> Result<PartBuffer> {
-        let permit = timeout(
-            bucket.config.timeout * MAX_TIMEOUTS,
-            Arc::clone(&self.0).acquire_owned(),
-        );
-        match permit.await {
-            Ok(Ok(permit)) => Ok(PartBuffer {
-                bytes: BytesMut::with_capacity(PART_LEN),
-                permit,
-            }),
-            _ => Err(Error::unavailable(
-                "other layers that are written take up all buffers",
-            )),
-        }
-    }
-}
-
-/// One part while it is gathered.
-pub(crate) struct PartBuffer {
-    bytes: BytesMut,
-    permit: OwnedSemaphorePermit,
-}
-
-impl PartBuffer {
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() == PART_LEN
-    }
-
-    /// Takes what fits off the front of `bytes`.
-    pub(crate) fn take_from(&mut self, bytes: &mut Bytes) {
-        let fits = bytes.len().min(PART_LEN - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes.split_to(fits));
-    }
-
-    /// The part, and what has to live as long as its bytes do.
-    pub(crate) fn freeze(self) -> (Bytes, OwnedSemaphorePermit) {
-        (self.bytes.freeze(), self.permit)
-    }
-}
-
-impl fmt::Debug for PartBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartBuffer")
-            .field("len", &self.bytes.len())
-            .finish()
-    }
-}
 
 /// An upload under way. Dropping it gives it up in the background.
 #[derive(Debug)]
@@ -97,8 +29,10 @@ struct Open {
     key: String,
     id: String,
     count: i32,
-    sending: JoinSet<Result<CompletedPart>>,
+    sending: JoinSet<Result<Option<CompletedPart>>>,
     sent: Vec<CompletedPart>,
+    /// Garage drops the uploads of an object when another writer has completed his.
+    gone: bool,
 }
 
 impl Upload {
@@ -122,6 +56,7 @@ impl Upload {
                 count: 0,
                 sending: JoinSet::new(),
                 sent: Vec::new(),
+                gone: false,
             })))
         });
         begun.await.unwrap_or_else(|error| Err(unfinished(error)))
@@ -134,31 +69,35 @@ impl Upload {
     pub(crate) fn send(&mut self, part: PartBuffer) -> Result<()> {
         let open = self.open()?;
         open.count += 1;
-        let (bytes, permit) = part.freeze();
+        let (bytes, lease) = part.freeze();
         let sent = send(
             Arc::clone(&open.bucket),
             open.key.clone(),
             open.id.clone(),
             open.count,
-            bytes,
+            bytes.clone(),
         );
         open.sending.spawn(async move {
-            let _permit = permit;
-            sent.await
+            let sent = sent.await;
+            lease.give_back(bytes);
+            sent
         });
         while let Some(sent) = open.sending.try_join_next() {
-            open.sent
-                .push(sent.unwrap_or_else(|error| Err(unfinished(error)))?);
+            open.note(sent)?;
         }
         Ok(())
     }
 
-    /// Makes the parts one object.
+    /// Makes the parts one object. If the upload is gone, another writer's object has taken its place, or none: the caller
+    /// looks at what is there in any case.
     pub(crate) async fn complete(mut self) -> Result<()> {
         let open = self.open()?;
         while let Some(sent) = open.sending.join_next().await {
-            open.sent
-                .push(sent.unwrap_or_else(|error| Err(unfinished(error)))?);
+            open.note(sent)?;
+        }
+        if open.gone {
+            self.0 = None;
+            return Ok(());
         }
         open.sent.sort_unstable_by_key(CompletedPart::part_number);
         let parts = std::mem::take(&mut open.sent);
@@ -166,17 +105,21 @@ impl Upload {
         let request = client
             .complete_multipart_upload()
             .bucket(open.bucket.bucket_name());
-        request
+        let completed = request
             .key(&open.key)
             .upload_id(&open.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
             .config_override(Patience::Complete.settings(open.bucket.config.timeout))
             .send()
-            .await
-            .map_err(|error| failure("complete an upload", &error))?;
-        self.0 = None;
-        Ok(())
+            .await;
+        match completed {
+            Err(error) if refusal(&error) != Refusal::NoUpload => Err(failure("complete an upload", &error)),
+            _ => {
+                self.0 = None;
+                Ok(())
+            }
+        }
     }
 
     /// Gives it up, in a task that ends even if the caller goes away; returns when nothing is left.
@@ -208,6 +151,14 @@ impl Drop for Upload {
 }
 
 impl Open {
+    fn note(&mut self, sent: Result<Result<Option<CompletedPart>>, JoinError>) -> Result<()> {
+        match sent.unwrap_or_else(|error| Err(unfinished(error)))? {
+            Some(part) => self.sent.push(part),
+            None => self.gone = true,
+        }
+        Ok(())
+    }
+
     /// A part that arrives after the upload was aborted would stay: all of them end first.
     async fn abort(mut self) -> Result<()> {
         self.sending.shutdown().await;
@@ -215,32 +166,33 @@ impl Open {
     }
 }
 
+/// `None` when the upload is gone.
 async fn send(
     bucket: Arc<Bucket>,
     key: String,
     id: String,
     number: i32,
     bytes: Bytes,
-) -> Result<CompletedPart> {
+) -> Result<Option<CompletedPart>> {
     let client = bucket.client().await?;
-    let request = client
-        .upload_part()
-        .bucket(bucket.bucket_name())
-        .key(key)
-        .upload_id(id);
+    let request = client.upload_part().bucket(bucket.bucket_name()).key(key);
     let sent = request
+        .upload_id(id)
         .part_number(number)
         .content_length(bytes.len() as i64)
         .body(bytes.into())
         .customize()
         .config_override(Patience::Part.settings(bucket.config.timeout))
         .send()
-        .await
-        .map_err(|error| failure("upload a part", &error))?;
-    Ok(CompletedPart::builder()
-        .part_number(number)
-        .set_e_tag(sent.e_tag)
-        .build())
+        .await;
+    match sent {
+        Ok(sent) => {
+            let part = CompletedPart::builder().part_number(number);
+            Ok(Some(part.set_e_tag(sent.e_tag).build()))
+        }
+        Err(error) if refusal(&error) == Refusal::NoUpload => Ok(None),
+        Err(error) => Err(failure("upload a part", &error)),
+    }
 }
 
 /// Gives up the upload `id`, which may be gone already.
@@ -249,18 +201,12 @@ pub(crate) async fn abort(bucket: &Bucket, key: &str, id: &str) -> Result<()> {
     let request = client.abort_multipart_upload().bucket(bucket.bucket_name());
     match request.key(key).upload_id(id).send().await {
         Ok(_) => Ok(()),
-        Err(error)
-            if error.as_service_error().is_some_and(
-                aws_sdk_s3::operation::abort_multipart_upload::AbortMultipartUploadError::is_no_such_upload,
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if refusal(&error) == Refusal::NoUpload => Ok(()),
         Err(error) => Err(failure("abort an upload", &error)),
     }
 }
 
 /// A task that panicked, or whose runtime ends.
-pub(crate) fn unfinished(error: tokio::task::JoinError) -> Error {
+pub(crate) fn unfinished(error: JoinError) -> Error {
     Error::unavailable("the work was not finished").caused_by(error)
 }

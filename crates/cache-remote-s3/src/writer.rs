@@ -8,8 +8,9 @@ use bytes::Bytes;
 use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
 
 use crate::bucket::Object;
+use crate::buffers::PartBuffer;
 use crate::store::Store;
-use crate::upload::{PartBuffer, Upload, unfinished};
+use crate::upload::{Upload, unfinished};
 
 /// A layer being written.
 #[derive(Debug)]
@@ -87,13 +88,10 @@ impl LayerWriter for S3Writer {
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        let Some(Upload { .. }) = self.fill.as_ref().and_then(|fill| fill.upload.as_ref()) else {
+        let Some(upload) = self.fill.take().and_then(|fill| fill.upload) else {
             return Ok(());
         };
-        let aborted = match self.take_fill()?.upload {
-            Some(upload) => upload.abort().await,
-            None => Ok(()),
-        };
+        let aborted = upload.abort().await;
         aborted.map_err(self.store.place("abort", &self.layer.digest))
     }
 }
@@ -113,7 +111,12 @@ impl Fill {
             }
             let part = match &mut self.gathered {
                 Some(part) => part,
-                none => none.insert(self.store.buffers.acquire(&self.store.bucket).await?),
+                none => none.insert(
+                    self.store
+                        .buffers
+                        .acquire(self.store.bucket.config.timeout)
+                        .await?,
+                ),
             };
             part.take_from(&mut bytes);
         }
@@ -142,10 +145,15 @@ impl Fill {
         if let Ok(Some(reader)) = store.find(&layer).await {
             return Ok(reader);
         }
-        let object = match self.publish(&index).await {
+        let object = match self.store_object(&index).await {
             Ok(object) => object,
-            Err(error) => return store.settle(&layer).await.ok_or(error),
+            Err(error) => return store.settle(&layer, false).await.ok_or(error),
         };
+        let sealed = store.bucket.config.seal.encode(&index);
+        let index_key = store.bucket.keys.index(index.digest());
+        if let Err(error) = store.bucket.put(&index_key, sealed).await {
+            return store.settle(&layer, true).await.ok_or(error);
+        }
         tracing::info!(
             digest = %index.digest(),
             tier = %store.name(),
@@ -156,7 +164,7 @@ impl Fill {
         Ok(store.reader(index, object))
     }
 
-    async fn publish(mut self, index: &LayerIndex) -> Result<Object> {
+    async fn store_object(mut self, index: &LayerIndex) -> Result<Object> {
         let bucket = Arc::clone(&self.store.bucket);
         let key = bucket.keys.layer(index.digest());
         let last = self.gathered.take();
@@ -168,17 +176,13 @@ impl Fill {
                 upload.complete().await?;
             }
             None => {
-                let (bytes, _permit) = last.map(PartBuffer::freeze).unzip();
+                let (bytes, _lease) = last.map(PartBuffer::freeze).unzip();
                 bucket.put(&key, bytes.unwrap_or_default()).await?;
             }
         }
         // What was said to be stored is looked at before the index vouches for it.
         let object = bucket.head(&key).await?;
         let object = object.filter(|object| object.len == index.len());
-        let object =
-            object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))?;
-        let sealed = bucket.config.seal.encode(index);
-        bucket.put(&bucket.keys.index(index.digest()), sealed).await?;
-        Ok(object)
+        object.ok_or_else(|| Error::unavailable("the server has not stored what it was sent"))
     }
 }

@@ -53,6 +53,16 @@ impl Seen {
         self.method == Method::GET && self.target.contains("uploads") && !self.target.contains("uploadId=")
     }
 
+    /// Garage drops the uploads of an object with the next one that is complete.
+    fn ended_upload(&self) -> bool {
+        let gone = self.answer == Some(StatusCode::NOT_FOUND);
+        (self.completes_upload() || self.aborts_upload()) && (self.succeeded() || gone)
+    }
+
+    fn failed(&self) -> bool {
+        self.answer.is_some_and(|status| !status.is_success())
+    }
+
     pub(crate) fn succeeded(&self) -> bool {
         self.answer.is_some_and(|status| status.is_success())
     }
@@ -133,10 +143,7 @@ impl Front {
     pub(crate) async fn wait_for_uploads_to_end(&self) {
         self.wait_for(|log| {
             let count = |which: fn(&Seen) -> bool| log.iter().filter(|seen| which(seen)).count();
-            let begun =
-                count(|seen| seen.begins_upload() && seen.answer.is_none_or(|status| status.is_success()));
-            let ended = count(|seen| (seen.completes_upload() || seen.aborts_upload()) && seen.succeeded());
-            ended >= begun
+            count(Seen::ended_upload) >= count(|seen| seen.begins_upload() && !seen.failed())
         })
         .await;
     }

@@ -43,6 +43,7 @@ async fn child_process() {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .unwrap();
+    println!("{status}");
     println!("peak={}", peak.trim().trim_end_matches(" kB"));
 }
 

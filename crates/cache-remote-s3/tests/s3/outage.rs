@@ -75,6 +75,27 @@ async fn a_server_that_is_in_trouble_is_unavailable() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_cut_on_the_way_is_asked_for_again_and_is_not_taken_for_damaged() {
+    for (cuts, expected) in [(1, Ok(())), (usize::MAX, Err(ErrorKind::Unavailable))] {
+        let cut = std::sync::atomic::AtomicUsize::new(0);
+        let front = Front::start(server(), move |seen| {
+            let gets_index = seen.is_index() && seen.method == Method::GET;
+            match gets_index && cut.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < cuts {
+                true => Verdict::Cut(50),
+                false => Verdict::Pass,
+            }
+        })
+        .await;
+        let prefix = prefix();
+        let layer = Layer::new(1, 10);
+        fill(&tier_at(server(), &prefix), &layer).await;
+        let found = tier_at(front.address, &prefix).open(&layer.descriptor).await;
+        let found = found.map(|found| assert!(found.is_some()));
+        assert_eq!(found.map_err(|error| error.kind()), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_few_refusals_are_waited_out() {
     let layer = Layer::new(1, PART + 1);
     let refused = std::sync::Mutex::new(std::collections::HashSet::new());

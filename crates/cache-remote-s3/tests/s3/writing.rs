@@ -203,7 +203,7 @@ async fn uploads_that_killed_workers_have_left_are_aborted() {
 }
 
 #[tokio::test]
-async fn writers_share_three_buffers_and_none_waits_for_ever() {
+async fn writers_that_get_no_part_through_end_and_so_do_those_that_wait_for_them() {
     let front = Front::start(server(), |seen| match seen.is_part() {
         true => Verdict::Hang,
         false => Verdict::Pass,
@@ -217,6 +217,5 @@ async fn writers_share_three_buffers_and_none_waits_for_ever() {
     for filled in futures_util::future::join_all(fills).await {
         assert_eq!(filled.unwrap_err().kind(), ErrorKind::Unavailable);
     }
-    // A part that is given up is sent again, and each takes the server's patience once.
     front.wait_for_uploads_to_end().await;
 }
