@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     BlobReader, Breaker, BreakerConfig, ByteStream, Capabilities, Claim, Digest, InflateLimits, Inflater,
-    LayerCache, LayerDescriptor, LayerReader, LayerSource, Limit, MemoryTier, Metered, ReadOnly, Result, Retry,
-    RetryConfig, Tier, Timeout, TimeoutConfig,
+    LayerCache, LayerDescriptor, LayerReader, LayerSource, Limit, MemoryTier, Metered, ReadOnly, Result,
+    Retry, RetryConfig, Tier, Timeout, TimeoutConfig,
 };
 use cache_testkit::laws::{Sample, SourceSubject};
 use cache_testkit::{source_laws, tier_laws};
@@ -18,9 +18,13 @@ fn memory() -> MemoryTier {
 }
 
 tier_laws!(memory_tier, || async { memory() });
-tier_laws!(timeout, || async { Timeout::new(memory(), TimeoutConfig::default()) });
+tier_laws!(timeout, || async {
+    Timeout::new(memory(), TimeoutConfig::default())
+});
 tier_laws!(retry, || async { Retry::new(memory(), RetryConfig::default()) });
-tier_laws!(breaker, || async { Breaker::new(memory(), BreakerConfig::default()) });
+tier_laws!(breaker, || async {
+    Breaker::new(memory(), BreakerConfig::default())
+});
 tier_laws!(limit, || async { Limit::new(memory(), 2) });
 tier_laws!(limit_of_one, || async { Limit::new(memory(), 1) });
 tier_laws!(metered, || async { Metered::new(memory()) });
@@ -86,26 +90,39 @@ source_laws!(cache_of_an_origin, || async {
     let (origin, layers) = Origin::new();
     let near = Arc::new(MemoryTier::new("near", 1 << 30));
     let remote = Arc::new(MemoryTier::new("remote", 1 << 30));
-    let cache = LayerCache::builder().tier(near).tier(remote).source(Arc::new(origin));
+    let cache = LayerCache::builder()
+        .tier(near)
+        .tier(remote)
+        .source(Arc::new(origin));
     SourceSubject::new(cache.build().unwrap(), layers)
 });
 source_laws!(cache_that_reads_early, || async {
     let (origin, layers) = Origin::new();
     let near = Arc::new(MemoryTier::new("near", 1 << 30));
-    let cache = LayerCache::builder().tier(near).source(Arc::new(origin)).early_reads(true);
+    let cache = LayerCache::builder()
+        .tier(near)
+        .source(Arc::new(origin))
+        .early_reads(true);
     SourceSubject::new(cache.build().unwrap(), layers)
 });
 source_laws!(cache_of_caches, || async {
     let (origin, layers) = Origin::new();
     let inner_tier = Arc::new(MemoryTier::new("inner", 1 << 30));
-    let inner = LayerCache::builder().tier(inner_tier).source(Arc::new(origin)).build().unwrap();
+    let inner = LayerCache::builder()
+        .tier(inner_tier)
+        .source(Arc::new(origin))
+        .build()
+        .unwrap();
     let outer_tier = Arc::new(MemoryTier::new("outer", 1 << 30));
     let outer = LayerCache::builder().tier(outer_tier).source(Arc::new(inner));
     SourceSubject::new(outer.build().unwrap(), layers)
 });
 source_laws!(cache_without_a_tier, || async {
     let (origin, layers) = Origin::new();
-    SourceSubject::new(LayerCache::builder().source(Arc::new(origin)).build().unwrap(), layers)
+    SourceSubject::new(
+        LayerCache::builder().source(Arc::new(origin)).build().unwrap(),
+        layers,
+    )
 });
 source_laws!(inflated_origin, || async {
     let (origin, layers) = Origin::new();
@@ -159,7 +176,11 @@ struct Blob(Bytes);
 
 impl BlobReader for Blob {
     fn stream(self: Arc<Self>) -> ByteStream {
-        let pieces: Vec<_> = self.0.chunks(100_000).map(|piece| Ok(self.0.slice_ref(piece))).collect();
+        let pieces: Vec<_> = self
+            .0
+            .chunks(100_000)
+            .map(|piece| Ok(self.0.slice_ref(piece)))
+            .collect();
         stream::iter(pieces).boxed()
     }
 }

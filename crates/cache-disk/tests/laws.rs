@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use cache_disk::{DiskConfig, DiskTier};
-use cache_testkit::tier_laws;
 use cache_testkit::laws::TierSubject;
+use cache_testkit::tier_laws;
 
 fn disk(set: impl Fn(DiskConfig) -> DiskConfig + Send + Sync + 'static) -> TierSubject {
     let root = Arc::new(tempfile::tempdir().unwrap());
     let dir = root.path().join("clip");
-    let open = move || set(DiskTier::builder(dir.clone()).with_min_free_bytes(0)).open().unwrap();
+    let open = move || {
+        set(DiskTier::builder(dir.clone()).with_min_free_bytes(0))
+            .open()
+            .unwrap()
+    };
     TierSubject::new(open())
         .keeping(root)
         .reopened_by(move || std::future::ready(open()))

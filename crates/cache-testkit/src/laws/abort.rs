@@ -5,7 +5,14 @@ use super::steps::{absent, claim, fill, present, well, write};
 use super::{Sample, TierSubject};
 
 /// How much is written before a writer is given up, of a layer of two chunks and a bit.
-const WRITTEN: [Option<usize>; 6] = [None, Some(0), Some(1), Some(CHUNK), Some(CHUNK + 1), Some(2 * CHUNK + 10)];
+const WRITTEN: [Option<usize>; 6] = [
+    None,
+    Some(0),
+    Some(1),
+    Some(CHUNK),
+    Some(CHUNK + 1),
+    Some(2 * CHUNK + 10),
+];
 
 /// "Dropping it, at any time, means it was never started" ([`LayerWriter`](cache_core::LayerWriter)).
 pub async fn a_writer_that_is_dropped_was_never_started(subject: &TierSubject) {
@@ -34,7 +41,10 @@ pub async fn an_aborted_layer_is_gone_when_abort_returns(subject: &TierSubject) 
         }
         well(writer.abort().await, "abort");
         absent(tier, &sample).await;
-        assert!(!well(tier.remove(sample.digest()).await, "remove"), "an aborted layer was there to remove");
+        assert!(
+            !well(tier.remove(sample.digest()).await, "remove"),
+            "an aborted layer was there to remove"
+        );
         fill_anew(tier, &sample).await;
     }
 }

@@ -10,6 +10,9 @@ pub async fn an_unknown_layer_is_absent(subject: &TierSubject) {
     let tier = &*subject.tier;
     let unknown = Sample::random(10);
     absent(tier, &unknown).await;
-    assert!(!well(tier.remove(&random_digest()).await, "removing what is not there"));
+    assert!(!well(
+        tier.remove(&random_digest()).await,
+        "removing what is not there"
+    ));
     absent(tier, &unknown).await;
 }

@@ -11,9 +11,7 @@ use futures_util::TryStreamExt;
 
 use super::polls::Cut;
 use super::sample::CHUNK;
-use super::steps::{
-    absent, claim, equal, fill, open, opened, present, right, right_or_failed, well, write,
-};
+use super::steps::{absent, claim, equal, fill, open, opened, present, right, right_or_failed, well, write};
 use super::{Sample, TierSubject};
 
 const LEN: usize = CHUNK + 1000;
@@ -26,7 +24,10 @@ pub async fn a_cancelled_create_changes_nothing(subject: &TierSubject) {
         let claimed = cut.run(tier.create(&sample.descriptor)).await;
         let done = claimed.is_some();
         drop(claimed.map(|claimed| well(claimed, "create")));
-        assert!(open(tier, &sample).await.is_none(), "create {cut:?} made the layer visible");
+        assert!(
+            open(tier, &sample).await.is_none(),
+            "create {cut:?} made the layer visible"
+        );
         works_on(tier, &sample).await;
         done
     })
@@ -44,11 +45,24 @@ pub async fn a_cancelled_write_leaves_a_writer_to_drop(subject: &TierSubject) {
         let written = cut.run(writer.write(sample.bytes.slice(1000..))).await;
         let done = written.map(|written| well(written, "write")).is_some();
         if let Some(partial) = partial {
-            let read = well(partial.read_bytes(0, sample.bytes.len()).await, "reading what was written");
-            assert!(read.len() >= 1000, "a cancelled write took away what was written before");
-            equal(&read, &sample.range(0, read.len()), "what is readable after a cancelled write");
+            let read = well(
+                partial.read_bytes(0, sample.bytes.len()).await,
+                "reading what was written",
+            );
+            assert!(
+                read.len() >= 1000,
+                "a cancelled write took away what was written before"
+            );
+            equal(
+                &read,
+                &sample.range(0, read.len()),
+                "what is readable after a cancelled write",
+            );
         }
-        assert!(open(tier, &sample).await.is_none(), "write {cut:?} made the layer visible");
+        assert!(
+            open(tier, &sample).await.is_none(),
+            "write {cut:?} made the layer visible"
+        );
         drop(writer);
         works_on(tier, &sample).await;
         done
@@ -88,7 +102,10 @@ pub async fn a_cancelled_abort_is_an_abort(subject: &TierSubject) {
         well(write(&mut *writer, &sample.bytes).await, "write");
         let aborted = cut.run(writer.abort()).await;
         let done = aborted.map(|aborted| well(aborted, "abort")).is_some();
-        assert!(open(tier, &sample).await.is_none(), "abort {cut:?} made the layer visible");
+        assert!(
+            open(tier, &sample).await.is_none(),
+            "abort {cut:?} made the layer visible"
+        );
         works_on(tier, &sample).await;
         done
     })
@@ -164,7 +181,11 @@ pub(super) async fn reading(source: &dyn LayerSource, sample: &Sample) {
         // Only the wait was given up, not the stream.
         let rest: Vec<Bytes> = well(stream.try_collect().await, "streaming on");
         seen.extend(rest);
-        equal(&seen.concat(), &sample.bytes, &format!("a stream whose first piece was awaited anew ({cut:?})"));
+        equal(
+            &seen.concat(),
+            &sample.bytes,
+            &format!("a stream whose first piece was awaited anew ({cut:?})"),
+        );
         done
     })
     .await;
@@ -191,6 +212,12 @@ async fn works_on(tier: &dyn Tier, sample: &Sample) {
     let filled: Arc<dyn LayerReader> = fill(tier, sample).await;
     right(&filled, sample).await;
     present(tier, sample).await;
-    assert!(well(tier.remove(sample.digest()).await, "remove"), "the layer was there to remove");
-    assert!(open(tier, sample).await.is_none(), "the layer is there after it was removed");
+    assert!(
+        well(tier.remove(sample.digest()).await, "remove"),
+        "the layer was there to remove"
+    );
+    assert!(
+        open(tier, sample).await.is_none(),
+        "the layer is there after it was removed"
+    );
 }

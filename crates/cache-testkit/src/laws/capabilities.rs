@@ -45,7 +45,10 @@ pub async fn what_is_not_claimed_says_so(subject: &TierSubject) {
 
     let list: Vec<_> = tier.list().collect().await;
     if tier.capabilities().list {
-        assert!(list.iter().all(Result::is_ok), "the list of a tier that is well: {list:?}");
+        assert!(
+            list.iter().all(Result::is_ok),
+            "the list of a tier that is well: {list:?}"
+        );
         return;
     }
     let [Err(error)] = &list[..] else {

@@ -41,7 +41,12 @@ async fn write_pieces(writer: &mut dyn LayerWriter, bytes: &Bytes, pieces: &[usi
 
 /// Runs `law` for generated cases, from within a runtime; a case that fails is shrunk.
 pub(super) fn for_any<S: Strategy>(cases: u32, strategy: S, law: impl AsyncFn(S::Value)) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 100, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..ProptestConfig::default()
+    };
     let tried = TestRunner::new(config).run(&strategy, |case| {
         block_in_place(|| Handle::current().block_on(law(case)));
         Ok(())

@@ -50,7 +50,10 @@ pub async fn a_false_diff_id_gets_no_wrong_bytes_and_purges_nothing(subject: &Ti
 
 /// The layer with the diff ID of another.
 pub(super) fn lying(sample: &Sample) -> LayerDescriptor {
-    sample.descriptor.clone().with_diff_id(Digest::sha256_of(b"another layer"))
+    sample
+        .descriptor
+        .clone()
+        .with_diff_id(Digest::sha256_of(b"another layer"))
 }
 
 /// Opens a layer with the diff ID of another.

@@ -32,7 +32,11 @@ pub async fn a_layer_is_visible_and_complete_once_commit_returns(subject: &TierS
         well(write(&mut *writer, &sample.bytes).await, "write");
         let committed = well(writer.commit(&sample.index).await, "commit");
         present(tier, &sample).await;
-        assert_eq!(committed.len(), Some(sample.len()), "the length that commit's reader knows");
+        assert_eq!(
+            committed.len(),
+            Some(sample.len()),
+            "the length that commit's reader knows"
+        );
         right(&committed, &sample).await;
         samples.push(sample);
     }

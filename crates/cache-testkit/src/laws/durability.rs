@@ -30,7 +30,10 @@ pub async fn another_handle_has_what_was_committed(subject: &TierSubject) {
     fill(&*again, &uncommitted).await;
     present(&*subject.tier, &uncommitted).await;
     for sample in &samples {
-        assert!(well(again.remove(sample.digest()).await, "remove"), "a layer of another handle");
+        assert!(
+            well(again.remove(sample.digest()).await, "remove"),
+            "a layer of another handle"
+        );
         absent(&*subject.tier, sample).await;
     }
 }
@@ -40,11 +43,17 @@ pub async fn another_handle_has_what_was_committed(subject: &TierSubject) {
 pub async fn another_handle_leaves_a_writer_alone(subject: &TierSubject) {
     let sample = Sample::random(2 * CHUNK + 7);
     let mut writer = claim(&*subject.tier, &sample).await;
-    well(write(&mut *writer, &sample.bytes.slice(..CHUNK + 3)).await, "write");
+    well(
+        write(&mut *writer, &sample.bytes.slice(..CHUNK + 3)).await,
+        "write",
+    );
     let again = subject.reopened().await;
     // Its first fill is when a tier may look for what others have left.
     fill(&*again, &Sample::random(10)).await;
-    well(write(&mut *writer, &sample.bytes.slice(CHUNK + 3..)).await, "write");
+    well(
+        write(&mut *writer, &sample.bytes.slice(CHUNK + 3..)).await,
+        "write",
+    );
     well(writer.commit(&sample.index).await, "commit");
     present(&*again, &sample).await;
     present(&*subject.tier, &sample).await;

@@ -4,9 +4,9 @@ use cache_core::{Error, LayerSource};
 use futures_util::StreamExt;
 
 use super::claims::lying;
+use super::polls::Cut;
 use super::sample::CHUNK;
 use super::steps::{absent, claim, fill, named, present};
-use super::polls::Cut;
 use super::{Sample, TierSubject};
 
 /// "An error names the tier, the operation and the layer it concerns" ([`Error`]): each that can be had of any tier.
@@ -53,12 +53,21 @@ pub async fn errors_name_tier_operation_and_layer(subject: &TierSubject) {
     }
     present(tier, &sample).await;
     if !tier.capabilities().list {
-        let error = tier.list().next().await.expect("one error").expect_err("it cannot list");
+        let error = tier
+            .list()
+            .next()
+            .await
+            .expect("one error")
+            .expect_err("it cannot list");
         named(&error, tier, None);
     }
 }
 
 fn named_here(error: &Error, tier: &dyn cache_core::Tier, sample: &Sample) {
     named(error, tier, Some(sample.digest()));
-    assert_eq!(error.tier(), Some(LayerSource::name(tier)), "the tier in {error:?}");
+    assert_eq!(
+        error.tier(),
+        Some(LayerSource::name(tier)),
+        "the tier in {error:?}"
+    );
 }

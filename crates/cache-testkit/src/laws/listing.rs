@@ -9,7 +9,9 @@ use super::{Sample, TierSubject};
 pub async fn the_list_is_what_is_committed(subject: &TierSubject) {
     let tier = &*subject.tier;
     let can = tier.capabilities().list;
-    let samples: Vec<_> = [0, 1, CHUNK, CHUNK + 1, 1000, 1000, 1000].map(Sample::random).into();
+    let samples: Vec<_> = [0, 1, CHUNK, CHUNK + 1, 1000, 1000, 1000]
+        .map(Sample::random)
+        .into();
     let [empty, one, even, odd, removed, given_up, written] = &samples[..] else {
         unreachable!("seven samples")
     };
@@ -27,9 +29,17 @@ pub async fn the_list_is_what_is_committed(subject: &TierSubject) {
     let len = |sample: &Sample| can.then(|| sample.len());
     let four = [len(empty), len(one), len(even), len(odd)];
     assert_eq!(listed(tier, &all[..4]).await, four, "what is committed");
-    assert_eq!(listed(tier, &all[4..]).await, [len(removed), None, None], "what is not");
+    assert_eq!(
+        listed(tier, &all[4..]).await,
+        [len(removed), None, None],
+        "what is not"
+    );
     well(tier.remove(removed.digest()).await, "remove");
     well(writer.commit(&written.index).await, "commit");
     assert_eq!(listed(tier, &all[..4]).await, four, "after others came and went");
-    assert_eq!(listed(tier, &all[4..]).await, [None, None, len(written)], "those that came and went");
+    assert_eq!(
+        listed(tier, &all[4..]).await,
+        [None, None, len(written)],
+        "those that came and went"
+    );
 }

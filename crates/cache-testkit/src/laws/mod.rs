@@ -126,11 +126,11 @@ macro_rules! __law_functions {
 macro_rules! __law_tests {
     ($list:ident $subject:ident $($group:ident :: $law:ident,)*) => {
         mod itself {
-            $( #[test] fn $law() { $crate::laws::check(super::subject(), $crate::laws::$list::$law); } )*
+            $( #[test] fn $law() { $crate::laws::check(super::__subject(), $crate::laws::$list::$law); } )*
         }
         mod behind_arc {
-            async fn subject() -> $crate::laws::$subject { super::subject().await.behind_arc() }
-            $( #[test] fn $law() { $crate::laws::check(subject(), $crate::laws::$list::$law); } )*
+            async fn __subject() -> $crate::laws::$subject { super::__subject().await.behind_arc() }
+            $( #[test] fn $law() { $crate::laws::check(__subject(), $crate::laws::$list::$law); } )*
         }
     };
 }
@@ -159,7 +159,7 @@ macro_rules! tier_laws {
     (durable $name:ident, $make:expr $(,)?) => {
         $crate::tier_laws! { @ $name, $make,
             mod reopened {
-                use super::subject;
+                use super::__subject;
                 $crate::__laws!(durable => __law_tests durable TierSubject);
             }
         }
@@ -172,7 +172,7 @@ macro_rules! tier_laws {
             #[allow(unused_imports, reason = "the closure may need anything that is in scope, or nothing")]
             use super::*;
 
-            async fn subject() -> $crate::laws::TierSubject {
+            async fn __subject() -> $crate::laws::TierSubject {
                 let make = $make;
                 $crate::laws::TierSubject::from(make().await)
             }
@@ -193,7 +193,7 @@ macro_rules! source_laws {
             #[allow(unused_imports, reason = "the closure may need anything that is in scope, or nothing")]
             use super::*;
 
-            async fn subject() -> $crate::laws::SourceSubject {
+            async fn __subject() -> $crate::laws::SourceSubject {
                 let make = $make;
                 make().await
             }

@@ -18,10 +18,17 @@ pub async fn a_partial_reader_follows_the_writer(subject: &TierSubject) {
         let sample = Sample::random(2 * CHUNK + 100);
         let mut writer = claim(tier, &sample).await;
         let partial = writer.partial();
-        assert_eq!(partial.is_some(), tier.capabilities().read_while_write, "whether it can be read");
+        assert_eq!(
+            partial.is_some(),
+            tier.capabilities().read_while_write,
+            "whether it can be read"
+        );
         let mut written = 0;
         for piece in [1, 1000, CHUNK - 1001, 1, CHUNK, 99] {
-            well(writer.write(sample.bytes.slice(written..written + piece)).await, "write");
+            well(
+                writer.write(sample.bytes.slice(written..written + piece)).await,
+                "write",
+            );
             written += piece;
             let Some(partial) = &partial else {
                 assert!(writer.partial().is_none(), "it cannot be read after all");
@@ -39,7 +46,11 @@ pub async fn a_partial_reader_follows_the_writer(subject: &TierSubject) {
         }
         match &partial {
             Some(partial) if committed => {
-                assert_eq!(partial.len(), Some(sample.len()), "after the commit the length is known");
+                assert_eq!(
+                    partial.len(),
+                    Some(sample.len()),
+                    "after the commit the length is known"
+                );
                 right(partial, &sample).await;
             }
             Some(partial) => still_prefix(partial, &sample).await,
@@ -53,10 +64,21 @@ async fn prefix(reader: &Arc<dyn LayerReader>, sample: &Sample, written: usize) 
     assert_eq!(reader.len(), None, "the length is not known before the commit");
     assert!(!reader.is_empty(), "nor is whether there are bytes");
     let end = written as u64;
-    for (offset, len) in [(0, written), (0, written + 10), (end - 1, 2), (end, 5), (end + 7, 5), (u64::MAX, 1)] {
+    for (offset, len) in [
+        (0, written),
+        (0, written + 10),
+        (end - 1, 2),
+        (end, 5),
+        (end + 7, 5),
+        (u64::MAX, 1),
+    ] {
         let read = well(reader.read_bytes(offset, len).await, "reading what was written");
         let start = written.min(usize::try_from(offset).unwrap_or(usize::MAX));
-        equal(&read, &sample.bytes[start..written.min(start.saturating_add(len))], "a read of what was written");
+        equal(
+            &read,
+            &sample.bytes[start..written.min(start.saturating_add(len))],
+            "a read of what was written",
+        );
     }
     still_prefix(reader, sample).await;
 }
@@ -64,7 +86,11 @@ async fn prefix(reader: &Arc<dyn LayerReader>, sample: &Sample, written: usize) 
 /// Asserts that whatever is read is the layer's, also after the writer is gone.
 async fn still_prefix(reader: &Arc<dyn LayerReader>, sample: &Sample) {
     match reader.read_bytes(0, sample.bytes.len() + 1).await {
-        Ok(read) => equal(&read, &sample.range(0, read.len()), "what an unfinished layer reads"),
+        Ok(read) => equal(
+            &read,
+            &sample.range(0, read.len()),
+            "what an unfinished layer reads",
+        ),
         Err(error) => lost(&error, sample),
     }
     let mut stream = Arc::clone(reader).stream(0);
@@ -72,7 +98,11 @@ async fn still_prefix(reader: &Arc<dyn LayerReader>, sample: &Sample) {
     while let Some(piece) = stream.next().await {
         match piece {
             Ok(piece) => {
-                equal(&piece, &sample.range(at, piece.len()), "what an unfinished layer streams");
+                equal(
+                    &piece,
+                    &sample.range(at, piece.len()),
+                    "what an unfinished layer streams",
+                );
                 at += piece.len() as u64;
             }
             Err(error) => {

@@ -28,8 +28,11 @@ pub async fn racing_writers_leave_the_right_layer(subject: &TierSubject) {
 
         // In turns on one thread, for tiers that never wait.
         let sample = Sample::random(len);
-        let (one, other) =
-            join(try_fill(&*subject.tier, &sample), try_fill(&*subject.tier, &sample)).await;
+        let (one, other) = join(
+            try_fill(&*subject.tier, &sample),
+            try_fill(&*subject.tier, &sample),
+        )
+        .await;
         judge(&*subject.tier, &sample, vec![one, other]).await;
     }
 }
@@ -76,7 +79,11 @@ pub async fn a_writer_that_gives_up_takes_nothing_from_the_others(subject: &Tier
             right(&committed, &sample).await;
         } else {
             give_up(loser, dropped).await;
-            assert_eq!(listed(tier, &[&sample]).await, [None], "a layer that is being written is listed");
+            assert_eq!(
+                listed(tier, &[&sample]).await,
+                [None],
+                "a layer that is being written is listed"
+            );
             let committed = well(winner.commit(&sample.index).await, "commit");
             right(&committed, &sample).await;
         }

@@ -53,13 +53,21 @@ pub(super) async fn ranges(reader: &Arc<dyn LayerReader>, sample: &Sample, every
         .filter(|offset| *offset <= end + 1)
         .chain([u64::MAX])
         .collect();
-    let lens = if every { &[0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1][..] } else { &[2, CHUNK + 1][..] };
+    let lens = if every {
+        &[0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1][..]
+    } else {
+        &[2, CHUNK + 1][..]
+    };
     for offset in offsets {
         for len in lens {
             range(reader, sample, offset, *len).await;
         }
         let streamed = well(streamed(reader, offset).await, "streaming");
-        equal(&streamed, &sample.range(offset, usize::MAX), &format!("a stream from {offset} of {end}"));
+        equal(
+            &streamed,
+            &sample.range(offset, usize::MAX),
+            &format!("a stream from {offset} of {end}"),
+        );
     }
     right(reader, sample).await;
 }
@@ -67,7 +75,10 @@ pub(super) async fn ranges(reader: &Arc<dyn LayerReader>, sample: &Sample, every
 /// Reads one range.
 pub(super) async fn range(reader: &Arc<dyn LayerReader>, sample: &Sample, offset: u64, len: usize) {
     let read = well(reader.read_bytes(offset, len).await, "reading");
-    let what = format!("a read at {offset} of {len} bytes, in a layer of {}", sample.len());
+    let what = format!(
+        "a read at {offset} of {len} bytes, in a layer of {}",
+        sample.len()
+    );
     equal(&read, &sample.range(offset, len), &what);
 }
 
@@ -81,7 +92,11 @@ pub(super) async fn dropped_streams(reader: &Arc<dyn LayerReader>, sample: &Samp
         let piece = dropped.next().await.map(|piece| well(piece, "streaming"));
         drop(dropped);
         let piece = piece.unwrap_or_default();
-        equal(&piece, &sample.range(offset, piece.len()), "the first piece of a stream");
+        equal(
+            &piece,
+            &sample.range(offset, piece.len()),
+            "the first piece of a stream",
+        );
         if let Some(piece) = other.next().await {
             seen.extend_from_slice(&well(piece, "streaming beside a stream that is dropped"));
         }

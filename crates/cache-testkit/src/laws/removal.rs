@@ -30,7 +30,10 @@ pub async fn readers_of_a_removed_layer_read_right_or_fail(subject: &TierSubject
         }
     });
     tokio::task::yield_now().await;
-    assert!(well(tier.remove(sample.digest()).await, "remove"), "a layer that was there");
+    assert!(
+        well(tier.remove(sample.digest()).await, "remove"),
+        "a layer that was there"
+    );
     absent(tier, &sample).await;
 
     let mut seen = first.expect("a layer has bytes").to_vec();
@@ -51,7 +54,11 @@ pub async fn readers_of_a_removed_layer_read_right_or_fail(subject: &TierSubject
     for reader in [&committed, &unread, &read] {
         right_or_failed(reader, &sample).await;
     }
-    well(busy.await.map_err(|error| cache_core::Error::invalid(error.to_string())), "reading during a removal");
+    well(
+        busy.await
+            .map_err(|error| cache_core::Error::invalid(error.to_string())),
+        "reading during a removal",
+    );
 
     // It comes back, and those readers are still right.
     fill(tier, &sample).await;
@@ -72,9 +79,15 @@ pub async fn a_removed_layer_is_gone_and_can_come_back(subject: &TierSubject) {
             drop(claim(tier, &sample).await);
             fill(tier, &sample).await;
             present(tier, &sample).await;
-            assert!(well(tier.remove(sample.digest()).await, "remove"), "a layer that was there");
+            assert!(
+                well(tier.remove(sample.digest()).await, "remove"),
+                "a layer that was there"
+            );
             absent(tier, &sample).await;
-            assert!(!well(tier.remove(sample.digest()).await, "remove"), "a layer that is gone");
+            assert!(
+                !well(tier.remove(sample.digest()).await, "remove"),
+                "a layer that is gone"
+            );
             absent(tier, &sample).await;
         }
     }

@@ -19,8 +19,15 @@ pub async fn an_unknown_layer_is_absent(subject: &SourceSubject) {
     descriptor.diff_id = None;
     let unknown = Sample::new(descriptor, &b"never there"[..]);
     for _ in 0..2 {
-        assert!(open(&*subject.source, &unknown).await.is_none(), "a layer that is not there");
-        right(&opened(&*subject.source, subject.longest()).await, subject.longest()).await;
+        assert!(
+            open(&*subject.source, &unknown).await.is_none(),
+            "a layer that is not there"
+        );
+        right(
+            &opened(&*subject.source, subject.longest()).await,
+            subject.longest(),
+        )
+        .await;
     }
 }
 
@@ -110,7 +117,9 @@ pub async fn errors_name_source_operation_and_layer(subject: &SourceSubject) {
 pub async fn cancelled_reading_changes_nothing(subject: &SourceSubject) {
     // The first time that a layer is opened may be when it is fetched.
     for (polls, layer) in subject.layers.iter().enumerate() {
-        let _ = Cut::at_once(polls).run(subject.source.open(&layer.descriptor)).await;
+        let _ = Cut::at_once(polls)
+            .run(subject.source.open(&layer.descriptor))
+            .await;
         right(&opened(&*subject.source, layer).await, layer).await;
     }
     cancellation::reading(&*subject.source, subject.longest()).await;

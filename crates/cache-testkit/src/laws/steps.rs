@@ -102,7 +102,11 @@ pub(super) async fn right(reader: &Arc<dyn LayerReader>, sample: &Sample) {
     let read = reader.read_bytes(0, sample.bytes.len() + 1).await;
     equal(&well(read, "reading"), &sample.bytes, "a read of the layer");
     let streamed = streamed(reader, 0).await;
-    equal(&well(streamed, "streaming"), &sample.bytes, "a stream of the layer");
+    equal(
+        &well(streamed, "streaming"),
+        &sample.bytes,
+        "a stream of the layer",
+    );
 }
 
 /// Asserts that a reader reads the right bytes, or says that it cannot: never others, and never fewer.
@@ -133,7 +137,10 @@ pub(super) async fn right_or_refused(reader: &Arc<dyn LayerReader>, sample: &Sam
 /// Asserts that the error is one of a layer that cannot be had any more.
 pub(super) fn lost(error: &Error, sample: &Sample) {
     let lost = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt);
-    assert!(lost, "bytes that are lost are Unavailable or Corrupt, not {error:?}");
+    assert!(
+        lost,
+        "bytes that are lost are Unavailable or Corrupt, not {error:?}"
+    );
     assert_eq!(error.layer(), Some(sample.digest()), "the layer in {error:?}");
 }
 
@@ -162,7 +169,10 @@ pub(super) fn equal(seen: &[u8], expected: &[u8], what: &str) {
         return;
     }
     assert_eq!(seen.len(), expected.len(), "the length of {what}");
-    let differs = seen.iter().zip(expected).position(|(seen, expected)| seen != expected);
+    let differs = seen
+        .iter()
+        .zip(expected)
+        .position(|(seen, expected)| seen != expected);
     assert_eq!(differs, None, "the first wrong byte of {what}");
 }
 
@@ -179,9 +189,15 @@ pub(super) fn named(error: &Error, source: &dyn LayerSource, layer: Option<&Dige
         let (operation, _) = rest
             .split_once(&format!(" {layer}: "))
             .unwrap_or_else(|| panic!("{shown:?} does not name operation and layer"));
-        assert!(!operation.is_empty() && operation != "layer", "no operation in {shown:?}");
+        assert!(
+            !operation.is_empty() && operation != "layer",
+            "no operation in {shown:?}"
+        );
     } else {
         let operation = rest.split_once(": ").map(|(operation, _)| operation);
-        assert!(operation.is_some_and(|operation| !operation.is_empty()), "no operation in {shown:?}");
+        assert!(
+            operation.is_some_and(|operation| !operation.is_empty()),
+            "no operation in {shown:?}"
+        );
     }
 }

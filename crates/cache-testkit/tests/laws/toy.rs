@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    ByteStream, CHUNK_LEN, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Result, Tier,
+    ByteStream, CHUNK_LEN, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader,
+    LayerSource, LayerStat, LayerWriter, Result, Tier,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::yield_now;
@@ -65,11 +65,18 @@ struct Kept {
 
 impl Toy {
     pub(crate) fn with(bug: Bug) -> Self {
-        Self { bug: Some(bug), store: Arc::default() }
+        Self {
+            bug: Some(bug),
+            store: Arc::default(),
+        }
     }
 
     pub(crate) fn reopened(&self) -> Self {
-        if self.has(Bug::GoneWhenReopened) { Self::default() } else { self.clone() }
+        if self.has(Bug::GoneWhenReopened) {
+            Self::default()
+        } else {
+            self.clone()
+        }
     }
 
     fn has(&self, bug: Bug) -> bool {
@@ -81,7 +88,11 @@ impl Toy {
     }
 
     fn place(&self, error: Error, operation: &'static str, layer: &Digest) -> Error {
-        if self.has(Bug::ErrorWithoutTier) { error } else { error.at("toy", operation).of_layer(layer) }
+        if self.has(Bug::ErrorWithoutTier) {
+            error
+        } else {
+            error.at("toy", operation).of_layer(layer)
+        }
     }
 
     fn find(&self, layer: &LayerDescriptor, operation: &'static str) -> Result<Option<Arc<Reader>>> {
@@ -106,8 +117,15 @@ impl LayerSource for Toy {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::NONE.with_random_access().with_verified().with_read_while_write();
-        if self.has(Bug::ListIsNotClaimed) { capabilities } else { capabilities.with_list() }
+        let capabilities = Capabilities::NONE
+            .with_random_access()
+            .with_verified()
+            .with_read_while_write();
+        if self.has(Bug::ListIsNotClaimed) {
+            capabilities
+        } else {
+            capabilities.with_list()
+        }
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
@@ -132,7 +150,10 @@ impl Tier for Toy {
             return Err(self.place(Error::unavailable("it is claimed"), "create", &layer.digest));
         }
         yield_now().await;
-        let mut reader = Arc::new(Reader { bug: self.bug, ..Reader::default() });
+        let mut reader = Arc::new(Reader {
+            bug: self.bug,
+            ..Reader::default()
+        });
         self.store(|store| {
             if self.has(Bug::SharedBuffer) {
                 reader = Arc::clone(store.writing.entry(layer.digest).or_insert(Arc::clone(&reader)));
@@ -141,13 +162,24 @@ impl Tier for Toy {
             }
             if self.has(Bug::VisibleWhileWritten) {
                 let reader = Arc::clone(&reader);
-                store.layers.insert(layer.digest, Kept { reader, diff_id: None });
+                store.layers.insert(
+                    layer.digest,
+                    Kept {
+                        reader,
+                        diff_id: None,
+                    },
+                );
             }
             if self.has(Bug::ListedWhileWritten) {
                 store.listed.insert(layer.digest, 0);
             }
         });
-        Ok(Claim::Write(Box::new(Writer { tier: self.clone(), digest: layer.digest, reader, committed: false })))
+        Ok(Claim::Write(Box::new(Writer {
+            tier: self.clone(),
+            digest: layer.digest,
+            reader,
+            committed: false,
+        })))
     }
 
     async fn remove(&self, digest: &Digest) -> Result<bool> {
@@ -171,7 +203,9 @@ impl Tier for Toy {
 
     fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
         let listed = self.store(|store| store.listed.clone());
-        stream::iter(listed).map(|(digest, len)| Ok(LayerStat::new(digest, len))).boxed()
+        stream::iter(listed)
+            .map(|(digest, len)| Ok(LayerStat::new(digest, len)))
+            .boxed()
     }
 }
 
@@ -203,13 +237,24 @@ impl LayerWriter for Writer {
     async fn commit(mut self: Box<Self>, index: &LayerIndex) -> Result<Arc<dyn LayerReader>> {
         let len = self.reader.state.lock().unwrap().bytes.len() as u64;
         if *index.digest() != self.digest || len != index.len() {
-            return Err(self.tier.place(Error::corrupt("another index"), "commit", &self.digest));
+            return Err(self
+                .tier
+                .place(Error::corrupt("another index"), "commit", &self.digest));
         }
-        let kept = Kept { reader: Arc::clone(&self.reader), diff_id: Some(*index.diff_id()) };
+        let kept = Kept {
+            reader: Arc::clone(&self.reader),
+            diff_id: Some(*index.diff_id()),
+        };
         if self.tier.has(Bug::HalfCommitted) {
-            let half = Arc::new(Reader { bug: self.tier.bug, ..Reader::default() });
+            let half = Arc::new(Reader {
+                bug: self.tier.bug,
+                ..Reader::default()
+            });
             half.state.lock().unwrap().complete = true;
-            let kept = Kept { reader: half, ..kept.clone() };
+            let kept = Kept {
+                reader: half,
+                ..kept.clone()
+            };
             self.tier.store(|store| store.layers.insert(self.digest, kept));
         }
         yield_now().await;
@@ -239,7 +284,13 @@ impl Drop for Writer {
             }
             if given_up && tier.has(Bug::CommittedWhenDropped) {
                 let reader = Arc::clone(&self.reader);
-                store.layers.insert(self.digest, Kept { reader, diff_id: None });
+                store.layers.insert(
+                    self.digest,
+                    Kept {
+                        reader,
+                        diff_id: None,
+                    },
+                );
             }
             if given_up && tier.has(Bug::RemovedWhenDropped) {
                 store.layers.remove(&self.digest);
@@ -304,7 +355,11 @@ impl LayerReader for Reader {
     }
 
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
-        let start = if self.has(Bug::StreamFromTheStart) { 0 } else { offset };
+        let start = if self.has(Bug::StreamFromTheStart) {
+            0
+        } else {
+            offset
+        };
         let empty = self.has(Bug::EmptyPiece).then(|| Ok(Bytes::new()));
         let pieces = stream::unfold((self, start), |(reader, offset)| async move {
             yield_now().await;
