@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Claim, LayerWriter, Tier};
+use cache_core::{Claim, ErrorKind, LayerWriter, Tier};
 use futures_util::future::join;
 use tokio::task::JoinSet;
 
 use super::sample::CHUNK;
-use super::steps::{claim, listed, named, present, right, try_fill, well, write};
+use super::steps::{absent, claim, fill, listed, named, present, right, try_fill, well, write};
 use super::{Sample, TierSubject};
 
 /// How long a second claim is tried beside a first. A tier whose claims are exclusive keeps it waiting; how long does not
@@ -50,8 +50,8 @@ async fn judge(tier: &dyn Tier, sample: &Sample, filled: Vec<Filled>) {
     }
 }
 
-/// "Dropping it means it was never started" ([`LayerWriter`]), also for what another writer of the same layer has committed
-/// or is about to: whichever way it is given up, and whenever.
+/// "Dropping it means it was never started" ([`LayerWriter`]), also for what another writer of the same layer has committed:
+/// whichever way it is given up, and whenever. One that is yet to commit commits all of the layer, or gets an error.
 pub async fn a_writer_that_gives_up_takes_nothing_from_the_others(subject: &TierSubject) {
     let tier = &*subject.tier;
     for (written, committed_before, dropped) in [
@@ -84,8 +84,16 @@ pub async fn a_writer_that_gives_up_takes_nothing_from_the_others(subject: &Tier
                 [None],
                 "a layer that is being written is listed"
             );
-            let committed = well(winner.commit(&sample.index).await, "commit");
-            right(&committed, &sample).await;
+            match winner.commit(&sample.index).await {
+                Ok(committed) => right(&committed, &sample).await,
+                // Where writers share what they write, it may be gone; then the commit has to notice.
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                    named(&error, tier, Some(sample.digest()));
+                    absent(tier, &sample).await;
+                    fill(tier, &sample).await;
+                }
+            }
         }
         present(tier, &sample).await;
     }
