@@ -46,10 +46,9 @@ pub async fn errors_name_tier_operation_and_layer(subject: &TierSubject) {
 
     fill(tier, &sample).await;
     let lying = lying(&sample);
-    for failed in [tier.open(&lying).await.err(), tier.create(&lying).await.err()] {
-        if let Some(error) = failed {
-            named_here(&error, tier, &sample);
-        }
+    let refused = [tier.open(&lying).await.err(), tier.create(&lying).await.err()];
+    for error in refused.into_iter().flatten() {
+        named_here(&error, tier, &sample);
     }
     present(tier, &sample).await;
     if !tier.capabilities().list {

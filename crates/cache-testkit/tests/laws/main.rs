@@ -36,8 +36,9 @@ caught! {
     committed_when_dropped: CommittedWhenDropped by tier::a_writer_that_is_dropped_was_never_started, "can be opened";
     a_claim_that_stays: ClaimStaysWhenDropped by tier::a_writer_that_is_dropped_was_never_started, "create failed";
     aborted_and_committed: CommittedWhenDropped by tier::an_aborted_layer_is_gone_when_abort_returns, "can be opened";
+    // Which of them notices is a matter of the schedule.
     racing_writers_share_a_buffer: SharedBuffer by tier::racing_writers_leave_the_right_layer, "";
-    a_loser_removes_the_layer: RemovedWhenDropped by tier::a_writer_that_gives_up_takes_nothing_from_the_others, "";
+    a_loser_removes_the_layer: RemovedWhenDropped by tier::a_writer_that_gives_up_takes_nothing_from_the_others, "the layer is there";
     removal_cuts_open_readers: RemoveCutsReaders by tier::readers_of_a_removed_layer_read_right_or_fail, "the length of a";
     removed_and_listed: RemovedIsListed by tier::a_removed_layer_is_gone_and_can_come_back, "the layer is listed";
     listed_while_written: ListedWhileWritten by tier::the_list_is_what_is_committed, "what is not";
@@ -49,7 +50,7 @@ caught! {
     an_error_without_tier: ErrorWithoutTier by tier::errors_name_tier_operation_and_layer, "no tier in";
     a_cancelled_claim_stays: CancelledClaimStays by tier::a_cancelled_create_changes_nothing, "filling failed";
     a_cancelled_commit_is_half: HalfCommitted by tier::a_cancelled_commit_is_all_or_nothing, "the length of";
-    a_cancelled_removal_is_half: HalfRemoved by tier::a_cancelled_remove_is_all_or_nothing, "";
+    a_cancelled_removal_is_half: HalfRemoved by tier::a_cancelled_remove_is_all_or_nothing, "the length of a";
     a_name_that_changes: NameChanges by tier::capabilities_and_name_are_constant, "while a layer is written";
     gone_when_reopened: GoneWhenReopened by durable::another_handle_has_what_was_committed, "the layer is there";
     reopening_commits: VisibleWhileWritten by durable::another_handle_has_what_was_committed, "can be opened";
