@@ -1,11 +1,13 @@
 //! What the tests of several crates share; a dev-dependency only.
 //!
+//! [`laws`] are what the contracts of sources and tiers promise, as tests: [`tier_laws!`] and [`source_laws!`] run them all.
 //! [`FaultProxy`] stands between a client and any server, and does to their connections what networks do.
 //! [`RedisServer`] is a real Redis of one test alone, to be killed, stalled and restarted.
 //!
 //! Everything here is for tests: what cannot be set up panics, with a message that says what is missing.
 
 mod fault;
+pub mod laws;
 mod proxy;
 mod redis_server;
 

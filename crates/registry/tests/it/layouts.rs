@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fixture::{Content, amd64, one_layer, read};
 
 /// The files of a layout with these images by tag.
-fn layout(content: &Content, images: &[(&str, Value)]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn layout(content: &Content, images: &[(&str, Value)]) -> Vec<(String, Vec<u8>)> {
     let tagged = images.iter().map(|(tag, descriptor)| {
         let mut descriptor = descriptor.clone();
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
@@ -39,7 +39,7 @@ fn layout(content: &Content, images: &[(&str, Value)]) -> Vec<(String, Vec<u8>)>
     files
 }
 
-fn directory(files: &[(String, Vec<u8>)]) -> tempfile::TempDir {
+pub(crate) fn directory(files: &[(String, Vec<u8>)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         let path = dir.path().join(name);
@@ -50,7 +50,10 @@ fn directory(files: &[(String, Vec<u8>)]) -> tempfile::TempDir {
 }
 
 /// A tar file of these files and then these links: name, type flag, target.
-fn archive(files: &[(String, Vec<u8>)], links: &[(&str, u8, &str)]) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn archive(
+    files: &[(String, Vec<u8>)],
+    links: &[(&str, u8, &str)],
+) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image.tar");
     let mut file = std::fs::File::create(&path).unwrap();

@@ -5,6 +5,7 @@ mod blobs;
 mod credentials;
 mod fixture;
 mod images;
+mod laws;
 mod layouts;
 mod mirrors;
 mod server;
