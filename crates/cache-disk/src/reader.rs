@@ -92,7 +92,9 @@ impl DiskReader {
     /// Reads exactly `len` bytes, off the runtime's threads.
     async fn read_waiting(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let file = Arc::clone(&self.file);
-        let read = blocking(move || read_up_to(&file, offset, len)).await;
+        // Allocated here: an allocator keeps what each of many threads has had, and the blocking ones are many.
+        let bytes = Vec::with_capacity(len);
+        let read = blocking(move || fill_from(&file, offset, len, bytes)).await;
         let bytes = read.and_then(|read| read.map_err(|error| failure("read the layer", error)));
         let bytes = bytes.map_err(|error| self.place(error))?;
         if bytes.len() < len {
@@ -174,7 +176,11 @@ impl LayerReader for DiskReader {
 
 /// Reads `len` bytes, or fewer when the file ends before.
 pub(crate) fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(len);
+    fill_from(file, offset, len, Vec::with_capacity(len))
+}
+
+/// The same into `bytes`, which is empty and has room for `len`.
+fn fill_from(file: &File, offset: u64, len: usize, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     while bytes.len() < len {
         let at = offset + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), at) {

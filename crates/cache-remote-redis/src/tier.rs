@@ -9,6 +9,7 @@ use cache_core::{
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 
 use crate::RedisConfig;
 use crate::cleanup::CleanUps;
@@ -16,6 +17,7 @@ use crate::connection::Connections;
 use crate::failure::task_failed;
 use crate::lease::RedisLeases;
 use crate::servers::Servers;
+use crate::upload::IN_FLIGHT;
 use crate::writer::RedisWriter;
 
 /// Chunks that small reads in a row find in memory: 4 MiB.
@@ -45,6 +47,8 @@ pub(crate) struct Store {
     pub(crate) connections: Arc<Connections>,
     pub(crate) recent: Arc<RecentChunks>,
     pub(crate) cleanups: Arc<CleanUps>,
+    /// Places for chunks that are being sent.
+    pub(crate) sending: Arc<Semaphore>,
 }
 
 impl Store {
@@ -90,6 +94,7 @@ impl RedisTier {
             config,
             recent: Arc::new(RecentChunks::new(RECENT_CHUNKS)),
             cleanups: Arc::default(),
+            sending: Arc::new(Semaphore::new(IN_FLIGHT)),
         };
         Ok(Self {
             store: Arc::new(store),

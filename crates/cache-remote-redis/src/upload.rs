@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Digest, LayerIndex, Result};
+use cache_core::{Digest, Error, LayerIndex, Result};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -14,8 +14,8 @@ use crate::tier::Store;
 
 /// How long a chunk stays whose writer died.
 const STAGING_EXPIRY: Duration = Duration::from_secs(3600);
-/// Chunks being sent at once. Each is twice in memory, as the crate copies it: 4 MiB.
-const IN_FLIGHT: usize = 4;
+/// Chunks being sent at once by all writers of a tier. Each is twice in memory, as the crate copies it: 4 MiB.
+pub(crate) const IN_FLIGHT: usize = 4;
 
 /// Chunks in Redis without an index yet. Unless they get one, they are removed when this is dropped.
 #[derive(Debug)]
@@ -39,10 +39,15 @@ impl Upload {
         }
     }
 
-    /// Sends the next chunk, once fewer than [`IN_FLIGHT`] are under way.
+    /// Sends the next chunk, once fewer than [`IN_FLIGHT`] are under way. What waits for its turn is bounded by the time-outs of those.
     pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<()> {
-        while self.sending.len() >= IN_FLIGHT {
-            self.sent().await?;
+        let closed = |_| Error::unavailable("the tier is gone");
+        let place = Arc::clone(&self.store.sending)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
+        while let Some(sent) = self.sending.try_join_next() {
+            sent.map_err(task_failed)??;
         }
         let mut request = redis::cmd("SET");
         request
@@ -52,8 +57,10 @@ impl Upload {
             .arg(STAGING_EXPIRY.as_secs());
         self.chunks += 1;
         let store = Arc::clone(&self.store);
-        self.sending
-            .spawn(async move { store.connections.transfer(request).await });
+        self.sending.spawn(async move {
+            let _place = place;
+            store.connections.transfer(request).await
+        });
         Ok(())
     }
 

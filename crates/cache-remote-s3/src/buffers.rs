@@ -9,12 +9,13 @@ use cache_core::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Length of every part but the last: some servers want equal ones. The memory of a tier that is written to is a
-/// multiple of it, and the most parts an upload may have make up the longest layer.
-pub(crate) const PART_LEN: usize = 7 << 20;
+/// Length of every part but the last: the shortest that S3 allows, and equal ones, as some servers want them. The memory of a
+/// tier that is written to is a multiple of it, and the most parts an upload may have make up the longest layer.
+pub(crate) const PART_LEN: usize = 5 << 20;
 
-/// Parts in memory of one tier, for all its writers: one that is gathered, and two on their way.
-const PART_BUFFERS: usize = 3;
+/// Parts in memory of one tier, for all its writers. Gathering one takes a fraction of the time that sending one takes, so two are on
+/// their way most of the time.
+const PART_BUFFERS: usize = 2;
 
 /// A writer waits no longer than this many time-outs for a buffer: as long as the others take for theirs.
 const MAX_TIMEOUTS: u32 = 12;

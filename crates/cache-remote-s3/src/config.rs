@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use cache_core::{Error, Result, Seal};
 
+use crate::upload::MAX_LAYER_BYTES;
+
 /// The settings of an [`S3Tier`](crate::S3Tier). Its `Debug` shows no secret.
 #[derive(Clone)]
 pub struct S3Config {
@@ -40,7 +42,7 @@ impl S3Config {
             credentials: None,
             seal: Seal::plain(),
             timeout: Duration::from_secs(10),
-            max_layer_bytes: 64 << 30,
+            max_layer_bytes: MAX_LAYER_BYTES,
         }
     }
 
@@ -107,7 +109,7 @@ impl S3Config {
         self
     }
 
-    /// The same with how many bytes a layer may have, to be read or written; 64 GiB unless set.
+    /// The same with how many bytes a layer may have, to be read or written; unless set about 48 GiB, which is the most.
     #[must_use]
     pub fn with_max_layer_bytes(mut self, max_layer_bytes: u64) -> Self {
         self.max_layer_bytes = max_layer_bytes;
@@ -160,10 +162,10 @@ impl S3Config {
         if self.timeout.is_zero() {
             return fail("the timeout is zero".into());
         }
-        if self.max_layer_bytes == 0 || self.max_layer_bytes > crate::upload::MAX_LAYER_BYTES {
+        if self.max_layer_bytes == 0 || self.max_layer_bytes > MAX_LAYER_BYTES {
             return fail(format!(
                 "the longest layer must have 1 to {} bytes",
-                crate::upload::MAX_LAYER_BYTES
+                MAX_LAYER_BYTES
             ));
         }
         Ok(())

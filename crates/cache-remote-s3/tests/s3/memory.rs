@@ -10,7 +10,7 @@ use crate::support::{prefix, server, tier_at};
 const ROLE: &str = "CACHE_S3_TEST_UPLOAD";
 const LAYERS: u64 = 3;
 const LAYER_LEN: usize = 150 << 20;
-/// Three parts of 7 MiB, the client and a test binary; one layer alone would be far beyond it.
+/// Two parts of 5 MiB, the client and a test binary; one layer alone would be far beyond it.
 const MAX_PEAK_KB: u64 = 64 << 10;
 
 /// The child's part; without its environment there is nothing to do.

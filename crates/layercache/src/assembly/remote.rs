@@ -122,7 +122,7 @@ impl Patience {
             reading: all(timeout),
             changing: TimeoutConfig {
                 // A write to S3 may begin an upload (2 time-outs, of two attempts), and waits up to 12 for a buffer that another
-                // part is sent from, which is 7 MiB over a link that may be slow.
+                // part is sent from, which is 5 MiB over a link that may be slow.
                 // The tail of an upload is the last parts (8), to have them put together (12), and the index.
                 commit: timeout * 30,
                 ..all(timeout * 15)

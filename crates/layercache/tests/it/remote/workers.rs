@@ -58,7 +58,7 @@ fn a_real_layer_is_fetched_from_the_registry_once() {
 fn layers_that_are_too_long_to_be_shared_hold_nobody_up() {
     let image = SmallImage::new();
     let server = RedisServer::start(&[]);
-    let redis = redis(&server.url()) + "max_layer_bytes = \"1MiB\"\n";
+    let redis = redis(&server.url()) + "max_layer_bytes = \"2MiB\"\n";
     pull_with_all(&image.registry.image(), &redis);
     let mut fetches = image.fetches();
     fetches.sort_unstable();
