@@ -1,11 +1,12 @@
 //! The memory of all writers of a tier: parts that are gathered or on their way.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::{Error, Result};
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -21,105 +22,69 @@ const PART_BUFFERS: usize = 2;
 const MAX_TIMEOUTS: u32 = 12;
 
 /// The part buffers of a tier.
-///
-/// They go from part to part while anybody writes: an allocator that gets blocks of this size back on one thread and is asked
-/// for them on another keeps several times as much.
-#[derive(Debug)]
-pub(crate) struct PartBuffers {
-    permits: Arc<Semaphore>,
-    /// A std mutex: held for a push or a pop.
-    idle: Mutex<Vec<BytesMut>>,
-}
+#[derive(Clone, Debug)]
+pub(crate) struct PartBuffers(Arc<Semaphore>);
 
 impl PartBuffers {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            permits: Arc::new(Semaphore::new(PART_BUFFERS)),
-            idle: Mutex::default(),
-        })
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(PART_BUFFERS)))
     }
 
     /// Waits for a buffer that no other writer needs, for so many time-outs. Who waits holds none: writers cannot block each
     /// other for ever.
-    pub(crate) async fn acquire(self: &Arc<Self>, patience: Duration) -> Result<PartBuffer> {
-        let permit = timeout(patience * MAX_TIMEOUTS, Arc::clone(&self.permits).acquire_owned());
+    pub(crate) async fn acquire(&self, patience: Duration) -> Result<PartBuffer> {
+        let permit = timeout(patience * MAX_TIMEOUTS, Arc::clone(&self.0).acquire_owned());
         let Ok(Ok(permit)) = permit.await else {
             return Err(Error::unavailable(
                 "other layers that are written take up all buffers",
             ));
         };
-        let idle = self.idle().pop();
+        // Straight from the system, and back to it: an allocator that has seen blocks of this size keeps several times as much for
+        // the next ones, on each thread.
+        let memory = MmapMut::map_anon(PART_LEN)
+            .map_err(|error| Error::unavailable("there is no memory for a part").caused_by(error))?;
         Ok(PartBuffer {
-            bytes: idle.unwrap_or_else(|| BytesMut::with_capacity(PART_LEN)),
-            lease: Lease {
-                buffers: Arc::clone(self),
-                permit: Some(permit),
-            },
+            memory,
+            len: 0,
+            _permit: permit,
         })
     }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The right to one buffer.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    buffers: Arc<PartBuffers>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Lease {
-    /// Gives back what the part was in, unless somebody still looks at it.
-    pub(crate) fn give_back(self, part: Bytes) {
-        if let Ok(mut part) = part.try_into_mut()
-            && part.capacity() >= PART_LEN
-        {
-            part.clear();
-            self.buffers.idle().push(part);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.permit = None;
-        // Nobody writes: the memory is for others.
-        if self.buffers.permits.available_permits() == PART_BUFFERS {
-            self.buffers.idle().clear();
-        }
-    }
-}
-
-/// One part while it is gathered.
+/// One part while it is gathered, and while it is sent.
 pub(crate) struct PartBuffer {
-    bytes: BytesMut,
-    lease: Lease,
+    memory: MmapMut,
+    len: usize,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl PartBuffer {
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() == PART_LEN
+        self.len == PART_LEN
     }
 
     /// Takes what fits off the front of `bytes`.
     pub(crate) fn take_from(&mut self, bytes: &mut Bytes) {
-        let fits = bytes.len().min(PART_LEN - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes.split_to(fits));
+        let fits = bytes.split_to(bytes.len().min(PART_LEN - self.len));
+        self.memory[self.len..self.len + fits.len()].copy_from_slice(&fits);
+        self.len += fits.len();
     }
 
-    /// The part, and the right to hold it in memory.
-    pub(crate) fn freeze(self) -> (Bytes, Lease) {
-        (self.bytes.freeze(), self.lease)
+    /// The part. Its place is free for others when nobody looks at it any more.
+    pub(crate) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for PartBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[..self.len]
     }
 }
 
 impl fmt::Debug for PartBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartBuffer")
-            .field("len", &self.bytes.len())
-            .finish()
+        f.debug_struct("PartBuffer").field("len", &self.len).finish()
     }
 }
 
@@ -143,23 +108,28 @@ mod tests {
         assert!(waiting.is_ok());
     }
 
-    #[tokio::test]
-    async fn a_buffer_goes_from_part_to_part_until_nobody_writes() {
+    #[tokio::test(start_paused = true)]
+    async fn a_part_holds_its_place_for_as_long_as_anybody_looks_at_it() {
         let buffers = PartBuffers::new();
         let mut gathered = buffers.acquire(PATIENCE).await.unwrap();
-        let mut bytes = Bytes::from(vec![1; PART_LEN + 5]);
+        let mut bytes: Bytes = (0..PART_LEN + 5)
+            .map(|at| (at % 251) as u8)
+            .collect::<Vec<_>>()
+            .into();
+        let whole = bytes.clone();
+        gathered.take_from(&mut bytes.split_to(3));
+        assert!(!gathered.is_full());
         gathered.take_from(&mut bytes);
-        assert!(gathered.is_full() && bytes.len() == 5);
-        let (part, lease) = gathered.freeze();
-        let (address, other) = (part.as_ptr(), buffers.acquire(PATIENCE).await.unwrap());
-        lease.give_back(part);
-        let mut again = buffers.acquire(PATIENCE).await.unwrap();
-        again.take_from(&mut bytes);
-        let (part, lease) = again.freeze();
-        assert_eq!((part.as_ptr(), &part[..]), (address, &[1; 5][..]));
-        lease.give_back(part);
-        assert_eq!(buffers.idle().len(), 1);
-        drop(other);
-        assert!(buffers.idle().is_empty());
+        assert!(gathered.is_full());
+        assert_eq!(bytes, whole[PART_LEN..]);
+
+        let part = gathered.freeze();
+        let seen = part.slice(7..9);
+        assert!(part == whole[..PART_LEN]);
+        drop(part);
+        let _other = buffers.acquire(PATIENCE).await.unwrap();
+        assert!(buffers.acquire(PATIENCE).await.is_err());
+        drop(seen);
+        assert!(buffers.acquire(PATIENCE).await.is_ok());
     }
 }

@@ -19,7 +19,7 @@ const RECENT_CHUNKS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) bucket: Arc<Bucket>,
-    pub(crate) buffers: Arc<PartBuffers>,
+    pub(crate) buffers: PartBuffers,
     /// Whether abandoned uploads were looked for.
     pub(crate) swept: AtomicBool,
     name: Arc<str>,

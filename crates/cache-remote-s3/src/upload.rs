@@ -69,19 +69,14 @@ impl Upload {
     pub(crate) fn send(&mut self, part: PartBuffer) -> Result<()> {
         let open = self.open()?;
         open.count += 1;
-        let (bytes, lease) = part.freeze();
         let sent = send(
             Arc::clone(&open.bucket),
             open.key.clone(),
             open.id.clone(),
             open.count,
-            bytes.clone(),
+            part.freeze(),
         );
-        open.sending.spawn(async move {
-            let sent = sent.await;
-            lease.give_back(bytes);
-            sent
-        });
+        open.sending.spawn(sent);
         while let Some(sent) = open.sending.try_join_next() {
             open.note(sent)?;
         }

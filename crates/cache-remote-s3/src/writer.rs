@@ -176,8 +176,8 @@ impl Fill {
                 upload.complete().await?;
             }
             None => {
-                let (bytes, _lease) = last.map(PartBuffer::freeze).unzip();
-                bucket.put(&key, bytes.unwrap_or_default()).await?;
+                let bytes = last.map(PartBuffer::freeze).unwrap_or_default();
+                bucket.put(&key, bytes).await?;
             }
         }
         // What was said to be stored is looked at before the index vouches for it.

@@ -88,13 +88,6 @@ impl LayerWriter for Writer {
 #[derive(Debug)]
 struct Book(Bytes);
 
-impl Book {
-    fn from(&self, offset: u64) -> Bytes {
-        self.0
-            .slice(self.0.len().min(offset.try_into().unwrap_or(usize::MAX))..)
-    }
-}
-
 #[async_trait]
 impl LayerReader for Book {
     fn len(&self) -> Option<u64> {
@@ -102,14 +95,15 @@ impl LayerReader for Book {
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let bytes = self.from(offset);
-        let read = bytes.len().min(buf.len());
-        buf[..read].copy_from_slice(&bytes[..read]);
+        let rest = &self.0[self.0.len().min(offset as usize)..];
+        let read = rest.len().min(buf.len());
+        buf[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
 
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
-        stream::iter(Some(self.from(offset)).filter(|bytes| !bytes.is_empty()).map(Ok)).boxed()
+        let rest = self.0.slice(self.0.len().min(offset as usize)..);
+        stream::iter(Some(rest).filter(|rest| !rest.is_empty()).map(Ok)).boxed()
     }
 }
 
