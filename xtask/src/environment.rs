@@ -15,7 +15,7 @@
 //! | `LAYERCACHE_TEST_S3_ENDPOINT` | `http://127.0.0.1:PORT` of s3s-fs, or of Garage with `--garage`; path style |
 //! | `LAYERCACHE_TEST_S3_BUCKET`, `LAYERCACHE_TEST_S3_REGION` | the bucket, which is there and empty, and its region |
 //! | `LAYERCACHE_TEST_S3_ACCESS_KEY_ID`, `LAYERCACHE_TEST_S3_SECRET_ACCESS_KEY` | who may use the bucket |
-//! | `LAYERCACHE_TEST_BIN` | the binary `layercache`, release build; from `cargo xtask test` only |
+//! | `LAYERCACHE_TEST_BIN` | the binary `layercache`, optimised; from `cargo xtask test` only |
 //!
 //! All registries speak plain HTTP, hold the repository `debian` with the tags `gzip`, `zstd`, `plain`, `multi` and
 //! `small`, and allow pushing and deleting, which no other registry and no later run sees.

@@ -11,10 +11,10 @@ use crate::{dirs, environment, images};
 pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     cmd!(
         sh,
-        "cargo build --locked --release --package layercache --features full"
+        "cargo build --locked --profile quick --package layercache --features full"
     )
     .run()?;
-    let binary = dirs::target(sh)?.join("release/layercache");
+    let binary = dirs::target(sh)?.join("quick/layercache");
     let images = images::ensure(sh)?;
     let servers = Servers::start(sh, &images, s3)?;
 

@@ -6,6 +6,7 @@
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,10 +97,11 @@ fn run(
 ) -> Result<()> {
     let (mut decoder, format) = Decoder::new(input)?;
     let mut inflate = shared.stats.begin(&layer.digest);
+    let mut recycled = Recycled::default();
     loop {
         let start = Instant::now();
         let waited = decoder.input().waited();
-        let mut piece = BytesMut::zeroed(PIECE_LEN);
+        let mut piece = recycled.take();
         let mut filled = 0;
         while filled < PIECE_LEN {
             match decoder
@@ -122,7 +124,9 @@ fn run(
             )));
         }
         piece.truncate(filled);
-        match runtime.block_on(timeout(shared.limits.max_idle, pieces.send(piece.freeze()))) {
+        let piece = piece.freeze();
+        recycled.put(piece.clone());
+        match runtime.block_on(timeout(shared.limits.max_idle, pieces.send(piece))) {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(()),
             Err(_) => {
@@ -131,5 +135,55 @@ fn run(
                 ));
             }
         }
+    }
+}
+
+/// Pieces that were sent, to be used again when nobody looks at them any more: an allocator keeps much of what it gives to one thread
+/// and gets back from another.
+#[derive(Default)]
+struct Recycled(VecDeque<Bytes>);
+
+impl Recycled {
+    /// As many as are on their way when the consumer keeps up: in the queue, and one each at both ends.
+    const MOST: usize = QUEUE_LEN + 2;
+
+    /// A piece of [`PIECE_LEN`] bytes of any value.
+    fn take(&mut self) -> BytesMut {
+        let full = self.0.len() >= Self::MOST;
+        let oldest = if full { self.0.pop_front() } else { None };
+        match oldest.map(Bytes::try_into_mut) {
+            Some(Ok(mut piece)) => {
+                piece.resize(PIECE_LEN, 0);
+                piece
+            }
+            _ => BytesMut::zeroed(PIECE_LEN),
+        }
+    }
+
+    fn put(&mut self, piece: Bytes) {
+        self.0.push_back(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_used_again_only_when_nobody_looks_at_it() {
+        let mut recycled = Recycled::default();
+        let mut sent = Vec::new();
+        for _ in 0..Recycled::MOST {
+            let piece = recycled.take().freeze();
+            recycled.put(piece.clone());
+            sent.push(piece);
+        }
+        let seen = sent.remove(0);
+        assert_ne!(recycled.take().as_ptr(), seen.as_ptr());
+
+        recycled.put(Bytes::new());
+        let free = sent.remove(0).as_ptr();
+        let again = recycled.take();
+        assert_eq!((again.as_ptr(), again.len()), (free, PIECE_LEN));
     }
 }

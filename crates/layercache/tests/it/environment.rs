@@ -7,7 +7,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
 }
 
-/// The release build of `layercache`.
+/// The optimised build of `layercache`.
 pub(crate) fn binary() -> PathBuf {
     variable("LAYERCACHE_TEST_BIN").into()
 }
