@@ -75,7 +75,7 @@ impl Flights {
         }
     }
 
-    /// Waits until no flight brings the layer.
+    /// Waits until no flight brings the layer. Who waits for the copy wants it to begin.
     pub(super) async fn settled(&self, digest: &Digest) {
         loop {
             let flight = {
@@ -86,6 +86,7 @@ impl Flights {
                     .map(|(_, flight)| Arc::clone(flight))
             };
             let Some(flight) = flight else { return };
+            flight.end_head_start();
             let _ = flight.landed().await;
         }
     }

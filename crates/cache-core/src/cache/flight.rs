@@ -32,8 +32,8 @@ pub(super) struct Flight {
     phase: watch::Sender<Phase>,
     /// The watermark: bytes that can be read from the partial reader of the current phase.
     written: watch::Sender<u64>,
-    /// Whether the source has served a read while it was being copied.
-    has_served: watch::Sender<bool>,
+    /// Whether nothing speaks against beginning the copy of what is served.
+    may_copy: watch::Sender<bool>,
     /// Where the layer was last served from. A std mutex: held to copy or replace it.
     served: Mutex<Option<Hit>>,
     /// Whether anybody has read bytes before all of the layer was verified.
@@ -71,7 +71,7 @@ impl Flight {
             repository,
             phase: watch::Sender::new(Phase::Searching),
             written: watch::Sender::new(0),
-            has_served: watch::Sender::new(false),
+            may_copy: watch::Sender::new(false),
             served: Mutex::default(),
             read_early: AtomicBool::new(false),
             refuted: OnceLock::new(),
@@ -103,13 +103,14 @@ impl Flight {
 
     /// Whoever has opened the layer is about to read: the first byte should not share the way with the copy.
     pub(super) async fn head_start(&self) {
-        let mut has_served = self.has_served.subscribe();
+        let mut may_copy = self.may_copy.subscribe();
         // The sender lives in `self`, so waiting cannot fail; that nobody reads is no failure either.
-        let _ = timeout(HEAD_START, has_served.wait_for(|&served| served)).await;
+        let _ = timeout(HEAD_START, may_copy.wait_for(|&may| may)).await;
     }
 
-    pub(super) fn has_served(&self) {
-        self.has_served.send_replace(true);
+    /// The source has served a read, or somebody waits for the copy.
+    pub(super) fn end_head_start(&self) {
+        self.may_copy.send_replace(true);
     }
 
     /// From now on what is written can be read from `partial`, if there is one: by those who are served anyway, and with `early`

@@ -157,7 +157,7 @@ impl CacheReader {
             }
             Readable::Source(source) => match source.read_at(offset, buf).await {
                 Ok(read) => {
-                    flight.has_served();
+                    flight.end_head_start();
                     self.read_early.store(true, Ordering::Relaxed);
                     return Ok(Some(read));
                 }
@@ -182,6 +182,8 @@ impl CacheReader {
                 state.apart = true;
                 self.reopen(state, failed.err().unwrap_or_else(gone)).await?;
             }
+            // The image was refuted: it is served nowhere any more.
+            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
             failed => match flight.served() {
                 // Nothing else has the layer, and where it was found it may still be.
                 Some(hit) => {

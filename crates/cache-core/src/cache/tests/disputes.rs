@@ -98,3 +98,58 @@ async fn an_image_that_lies_fails_and_removes_nothing() {
     cache.close().await;
     assert!(shared.disputes.load(Ordering::Relaxed));
 }
+
+/// The near tier knows better than the image, and the far one does not: what it serves while that is found out is no longer served then.
+#[tokio::test]
+async fn an_image_that_is_refuted_is_served_nowhere_any_more() {
+    #[derive(Debug)]
+    struct Refuting(MemoryTier);
+
+    #[async_trait]
+    impl LayerSource for Refuting {
+        fn name(&self) -> &str {
+            "refuting"
+        }
+
+        fn capabilities(&self) -> crate::Capabilities {
+            self.0.capabilities()
+        }
+
+        async fn open(&self, _: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+            Ok(None)
+        }
+    }
+
+    #[async_trait]
+    impl Tier for Refuting {
+        async fn create(&self, _: &LayerDescriptor) -> Result<Claim> {
+            tokio::task::yield_now().await;
+            Err(Error::invalid("the verified layer has another diff ID"))
+        }
+
+        async fn remove(&self, digest: &Digest) -> Result<bool> {
+            self.0.remove(digest).await
+        }
+
+        fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+            self.0.list()
+        }
+    }
+
+    let bytes = layer_bytes(20_000);
+    let near = Arc::new(Refuting(MemoryTier::new("near", 1 << 20)));
+    let options = crate::SourceOptions::default().with_fill(crate::Copying::Background);
+    let far = Script::far("far", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(near)
+        .source_with(far, options)
+        .build()
+        .unwrap();
+    let layer = descriptor(&bytes);
+    let reader = cache.get(&layer).await.unwrap();
+    cache.settled(&layer.digest).await;
+    assert_eq!(
+        reader.read_bytes(0, 10).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+}

@@ -83,9 +83,21 @@ async fn the_first_read_has_the_way_to_itself_but_not_for_long() {
     settle().await;
     assert_eq!(far.streams(), 0);
     let start = tokio::time::Instant::now();
-    cache.settled(&layer.digest).await;
+    cache.flush().await;
     assert_eq!(far.streams(), 1);
     assert!(start.elapsed() <= std::time::Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_copy_wants_it_to_begin() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let far = Script::far("far", &bytes, []);
+    let cache = at_once(&memory("near"), far.clone()).build().unwrap();
+    let _not_read = cache.get(&layer).await.unwrap();
+    let start = tokio::time::Instant::now();
+    cache.settled(&layer.digest).await;
+    assert_eq!((far.streams(), start.elapsed()), (1, std::time::Duration::ZERO));
 }
 
 #[tokio::test]
