@@ -7,6 +7,7 @@ mod environment;
 mod features;
 mod images;
 mod servers;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -26,6 +27,8 @@ usage: cargo xtask TASK
   images       build the image fixtures in target/images, or do nothing where they are up to date
   serve [--garage]
                start the servers of the tests, print their environment and stay until ctrl-c
+  soak --minutes N [--seed N]
+               read random images while tiers fail and recover; reports wrong bytes, leftovers and memory
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   tidy         the project's own rules about its source files
   features     what a build with given features must not pull in";
@@ -42,7 +45,7 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    if !rest.is_empty() && !matches!(task, "test" | images::BUILD_TASK) {
+    if !rest.is_empty() && !matches!(task, "test" | "soak" | images::BUILD_TASK) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         "images" => images::ensure(&sh).map(drop),
         images::BUILD_TASK => images::build_task(&sh, rest),
         "serve" => servers::serve(&sh, s3),
+        "soak" => soak::run(&sh, rest),
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
