@@ -5,6 +5,7 @@ mod ci;
 mod dirs;
 mod environment;
 mod features;
+mod fuzz;
 mod images;
 mod servers;
 mod test;
@@ -28,7 +29,9 @@ usage: cargo xtask TASK
                start the servers of the tests, print their environment and stay until ctrl-c
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   tidy         the project's own rules about its source files
-  features     what a build with given features must not pull in";
+  features     what a build with given features must not pull in
+  fuzz [TARGET...] [--seconds N]
+               look for input that breaks a property of crates/properties, 60 s per target unless told otherwise";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,7 +45,7 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    if !rest.is_empty() && !matches!(task, "test" | images::BUILD_TASK) {
+    if !rest.is_empty() && !matches!(task, "test" | "fuzz" | images::BUILD_TASK) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
+        "fuzz" => fuzz::run(&sh, rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(())

@@ -26,7 +26,9 @@ pub fn config(bytes: &[u8]) {
     assert_eq!(again.max_concurrent_fills, config.max_concurrent_fills);
     let names = |config: &Config| -> Vec<_> {
         let tiers = config.tiers.iter();
-        tiers.map(|tier| (tier.kind().to_owned(), tier.name().to_owned())).collect()
+        tiers
+            .map(|tier| (tier.kind().to_owned(), tier.name().to_owned()))
+            .collect()
     };
     assert_eq!(names(&again), names(&config));
     // The settings have no other form than this one.

@@ -94,12 +94,22 @@ async fn serve(listener: &TcpListener, script: &Script) -> io::Result<()> {
         let mut answer = match request {
             1 => {
                 let part = &blob[script.from..];
-                let mut head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", part.len());
+                let mut head = format!(
+                    "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n",
+                    part.len()
+                );
                 head += "Content-Range: ";
-                [head.as_bytes(), &script.header, b"\r\nConnection: close\r\n\r\n", part].concat()
+                [
+                    head.as_bytes(),
+                    &script.header,
+                    b"\r\nConnection: close\r\n\r\n",
+                    part,
+                ]
+                .concat()
             }
             _ => {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BLOB_LEN}\r\nConnection: close\r\n\r\n");
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {BLOB_LEN}\r\nConnection: close\r\n\r\n");
                 [head.as_bytes(), &blob].concat()
             }
         };

@@ -67,7 +67,9 @@ fn layout(documents: &[String]) -> std::io::Result<TempDir> {
     let blobs = dir.path().join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
     fs::write(dir.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let (index, below) = documents.split_first().expect("splitting gives one document at least");
+    let (index, below) = documents
+        .split_first()
+        .expect("splitting gives one document at least");
     fs::write(dir.path().join("index.json"), index)?;
     for document in below {
         fs::write(blobs.join(Digest::sha256_of(document.as_bytes()).hex()), document)?;
@@ -79,21 +81,32 @@ fn layout(documents: &[String]) -> std::io::Result<TempDir> {
 fn assert_consistent(image: &Image, documents: &[String]) {
     assert!(image.layers.len() <= MAX_LAYERS);
     let find = |digest: &Digest| -> Value {
-        let mut found = documents.iter().filter(|document| Digest::sha256_of(document.as_bytes()) == *digest);
+        let mut found = documents
+            .iter()
+            .filter(|document| Digest::sha256_of(document.as_bytes()) == *digest);
         let document = found.next().expect("a document of the layout");
         serde_json::from_str(document).expect("what was accepted is JSON")
     };
     let manifest = find(&image.manifest_digest.expect("a layout's image has a manifest"));
     let config = find(&image.config_digest);
     assert_eq!(Digest::sha256_of(&image.config), image.config_digest);
-    assert_eq!(text(&manifest["config"]["digest"]), image.config_digest.to_string());
+    assert_eq!(
+        text(&manifest["config"]["digest"]),
+        image.config_digest.to_string()
+    );
     let layers = list(&manifest["layers"]);
     let diff_ids = list(&config["rootfs"]["diff_ids"]);
-    assert_eq!((layers.len(), diff_ids.len()), (image.layers.len(), image.layers.len()));
+    assert_eq!(
+        (layers.len(), diff_ids.len()),
+        (image.layers.len(), image.layers.len())
+    );
     for ((layer, theirs), diff_id) in image.layers.iter().zip(layers).zip(diff_ids) {
         assert_eq!(layer.digest.to_string(), text(&theirs["digest"]));
         assert_eq!(layer.size, theirs["size"].as_u64());
-        assert_eq!(layer.diff_id.map(|id| id.to_string()).as_deref(), Some(text(diff_id)));
+        assert_eq!(
+            layer.diff_id.map(|id| id.to_string()).as_deref(),
+            Some(text(diff_id))
+        );
         assert_eq!(layer.repository.as_deref(), Some(&*image.repository));
     }
 }

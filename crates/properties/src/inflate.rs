@@ -131,8 +131,13 @@ struct Served {
 impl BlobReader for Served {
     fn stream(self: Arc<Self>) -> ByteStream {
         let blob = self.blob.slice(..self.fails_at.unwrap_or(self.blob.len()));
-        let pieces: Vec<_> = blob.chunks(self.piece).map(|piece| Ok(blob.slice_ref(piece))).collect();
-        let failure = self.fails_at.map(|_| Err(Error::unavailable("the connection broke")));
+        let pieces: Vec<_> = blob
+            .chunks(self.piece)
+            .map(|piece| Ok(blob.slice_ref(piece)))
+            .collect();
+        let failure = self
+            .fails_at
+            .map(|_| Err(Error::unavailable("the connection broke")));
         stream::iter(pieces.into_iter().chain(failure)).boxed()
     }
 }
@@ -157,14 +162,23 @@ async fn collect(reader: Arc<dyn LayerReader>) -> (Vec<u8>, Option<Error>) {
 }
 
 fn check_stream(truth: &Truth, lie: Lie, cap: u64, (bytes, error): (Vec<u8>, Option<Error>)) {
-    assert!(bytes.len() as u64 <= cap, "{} bytes came out of {cap}", bytes.len());
+    assert!(
+        bytes.len() as u64 <= cap,
+        "{} bytes came out of {cap}",
+        bytes.len()
+    );
     // The decoders may be in front of each other within the last buffer.
     let common = bytes.len().min(truth.bytes().len());
     assert!(bytes[..common] == truth.bytes()[..common], "other bytes come out");
     match (truth, lie, error) {
         (Truth::Layer(layer), Lie::None | Lie::DiffId, error) => {
             assert!(error.is_none(), "a right blob fails: {error:?}");
-            assert!(bytes == *layer, "{} of {} bytes come out", bytes.len(), layer.len());
+            assert!(
+                bytes == *layer,
+                "{} of {} bytes come out",
+                bytes.len(),
+                layer.len()
+            );
         }
         (_, _, None) => panic!("a wrong blob passes"),
         (_, Lie::None | Lie::DiffId, Some(error)) => check_kind(truth, &error),
@@ -191,7 +205,10 @@ fn check_kind(truth: &Truth, error: &Error) {
     match truth {
         Truth::Layer(_) => panic!("a right blob fails: {error}"),
         // What is wrong behind the cap may be found first.
-        Truth::Beyond(_) => assert!(matches!(kind, ErrorKind::Permanent | ErrorKind::Corrupt), "{error}"),
+        Truth::Beyond(_) => assert!(
+            matches!(kind, ErrorKind::Permanent | ErrorKind::Corrupt),
+            "{error}"
+        ),
         Truth::Damaged(_) => assert_eq!(kind, ErrorKind::Corrupt, "{error}"),
         Truth::Unsupported => assert_eq!(kind, ErrorKind::Permanent, "{error}"),
     }

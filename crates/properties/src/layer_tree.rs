@@ -72,7 +72,10 @@ fn assert_inside(layer: &[u8], tree: &LayerTree) {
             assert!(extent.start >= before, "{entry:?}: extents overlap");
             before = extent.start + extent.len;
             assert!(before <= data.size(), "{entry:?}: an extent is outside the file");
-            assert!(extent.offset + extent.len <= layer.len() as u64, "{entry:?} is outside the layer");
+            assert!(
+                extent.offset + extent.len <= layer.len() as u64,
+                "{entry:?} is outside the layer"
+            );
         }
     }
 }
@@ -101,7 +104,9 @@ impl LayerReader for Memory {
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..));
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.0.get(offset..));
         let rest = rest.unwrap_or_default();
         let len = rest.len().min(buf.len());
         buf[..len].copy_from_slice(&rest[..len]);

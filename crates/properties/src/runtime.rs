@@ -11,6 +11,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .enable_all()
         .build()
         .expect("a runtime")
-        .block_on(tokio::time::timeout(HANG, future))
+        // A timer needs the runtime it is made on.
+        .block_on(async { tokio::time::timeout(HANG, future).await })
         .expect("it hangs")
 }

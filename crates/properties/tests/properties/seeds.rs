@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// Every seed of the target, by its path. A target without seeds has lost them.
 pub(crate) fn of(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/corpus")
+        .join(target);
     let mut seeds: Vec<_> = fs::read_dir(&directory)
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
         .map(|file| file.unwrap().path())
@@ -31,7 +33,14 @@ fn every_property_has_a_target_and_every_target_a_property() {
     let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/fuzz_targets");
     let mut names: Vec<_> = fs::read_dir(targets)
         .unwrap()
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .map(|file| {
+            file.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     let expected: Vec<_> = properties::ALL.iter().map(|(name, _)| *name).collect();
