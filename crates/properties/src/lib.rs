@@ -23,8 +23,11 @@ pub use layer_index::layer_index;
 pub use layer_tree::layer_tree;
 pub use reference::reference;
 
+/// What must hold of any bytes; panics when it does not.
+pub type Property = fn(&[u8]);
+
 /// Every property by the name of its fuzz target.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Property)] = &[
     ("config", config),
     ("content_range", content_range),
     ("image_documents", image_documents),

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use image_tree::{Entry, EntryKind, FileReader, LayerTree};
 
-use crate::layer_tree::Memory;
-use crate::runtime::block_on;
+use crate::layer_tree::{Memory, at_once};
 
 /// Longest file that is compared: a sparse one can be of any length.
 const MAX_LEN: u64 = 1 << 20;
@@ -116,7 +115,7 @@ fn assert_same_kind(entry: &Entry, theirs: &mut Theirs, layer: &Bytes) {
                 assert_eq!(data.size(), content.len() as u64);
                 let file = FileReader::new(Arc::new(Memory(layer.clone())), entry).expect("a file");
                 let pieces: Vec<Bytes> =
-                    block_on(file.stream(0, u64::MAX).try_collect()).expect("a file in memory is read");
+                    at_once(file.stream(0, u64::MAX).try_collect()).expect("a file in memory is read");
                 assert!(pieces.concat() == *content, "{entry:?} has other bytes");
             }
         }
