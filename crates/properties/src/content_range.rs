@@ -34,7 +34,8 @@ pub fn content_range(bytes: &[u8]) {
         from: at(c, d),
         header: header.to_vec(),
     };
-    let honest = script.cut == script.from;
+    // Or what it sends happens to be the beginning of what it says it sends.
+    let honest = blob()[script.cut..].starts_with(&blob()[script.from..]);
     let claimed = String::from_utf8_lossy(header).into_owned();
     let right = format!("bytes {}-{}/{BLOB_LEN}", script.cut, BLOB_LEN - 1);
     match block_on(fetch(script)) {
@@ -58,7 +59,9 @@ struct Script {
 }
 
 fn blob() -> Vec<u8> {
-    (0..BLOB_LEN).map(|n| b'a' + (n * n % 23) as u8).collect()
+    // Without a period, so that hardly any part of it is like another.
+    let byte = |n: u32| b'a' + (n.wrapping_mul(0x9e37_79b1) >> 16) as u8 % 23;
+    (0..BLOB_LEN as u32).map(byte).collect()
 }
 
 async fn fetch(script: Script) -> cache_core::Result<Vec<u8>> {
