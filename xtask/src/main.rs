@@ -5,6 +5,7 @@ mod ci;
 mod dirs;
 mod environment;
 mod features;
+mod fuzz;
 mod images;
 mod servers;
 mod soak;
@@ -31,7 +32,9 @@ usage: cargo xtask TASK
                read random images while tiers fail and recover; reports wrong bytes, leftovers and memory
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   tidy         the project's own rules about its source files
-  features     what a build with given features must not pull in";
+  features     what a build with given features must not pull in
+  fuzz [TARGET...] [--seconds N]
+               look for input that breaks a property of crates/properties, 60 s per target unless told otherwise";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,7 +48,7 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    if !rest.is_empty() && !matches!(task, "test" | "soak" | images::BUILD_TASK) {
+    if !rest.is_empty() && !matches!(task, "test" | "soak" | "fuzz" | images::BUILD_TASK) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
+        "fuzz" => fuzz::run(&sh, rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(())

@@ -50,7 +50,7 @@ pub(crate) fn run() -> Result<()> {
 fn sources() -> Result<Vec<(String, String)>> {
     let root = dirs::workspace();
     let mut sources = Vec::new();
-    for entry in ["crates", "xtask"]
+    for entry in ["crates", "fuzz/fuzz_targets", "xtask"]
         .iter()
         .flat_map(|directory| WalkDir::new(root.join(directory)).sort_by_file_name())
     {

@@ -240,8 +240,22 @@ impl ConfigError {
     }
 }
 
+/// The start of a message that may repeat what the file says, of any length, as one line that a terminal shows as it is.
 pub(crate) fn one_line(text: &str) -> String {
-    text.trim_end().replace('\n', " ")
+    const MAX_CHARS: usize = 400;
+    let text = text.trim_end();
+    let mut out = String::new();
+    for char in text.chars().take(MAX_CHARS) {
+        match char {
+            '\n' => out.push(' '),
+            control if control.is_control() => out.extend(control.escape_default()),
+            char => out.push(char),
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        out.push_str("...");
+    }
+    out
 }
 
 #[cfg(test)]

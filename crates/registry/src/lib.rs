@@ -24,6 +24,7 @@ mod excerpt;
 mod files;
 mod http;
 mod image;
+mod json_object;
 mod location;
 mod manifest;
 mod media_type;

@@ -6,6 +6,7 @@ use cache_core::{Digest, Error, Result};
 use serde::Deserialize;
 
 use crate::excerpt::excerpt;
+use crate::json_object::{self, object, object_or_null, objects};
 use crate::media_type;
 use crate::platform::Platform;
 
@@ -39,13 +40,16 @@ impl Descriptor {
 /// Several manifests, one of which is for the platform in question.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Index {
+    #[serde(deserialize_with = "objects")]
     pub(crate) manifests: Vec<Descriptor>,
 }
 
 /// One image for one platform.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Manifest {
+    #[serde(deserialize_with = "object")]
     pub(crate) config: Descriptor,
+    #[serde(deserialize_with = "objects")]
     pub(crate) layers: Vec<Descriptor>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
@@ -80,7 +84,7 @@ struct Envelope {
 /// The media type in the document wins, then its structure. A document that is both an index and a manifest means
 /// different images to different tools (CVE-2021-41190) and is refused.
 pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Document> {
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| {
+    let envelope: Envelope = json_object::from_slice(bytes).map_err(|error| {
         Error::corrupt(format!(
             "got `{}` instead of an image manifest",
             excerpt(content_type)
@@ -106,7 +110,9 @@ pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Document> {
     let malformed =
         |error: serde_json::Error| Error::corrupt("the image manifest is malformed").caused_by(error);
     if has_manifests {
-        return Ok(Document::Index(serde_json::from_slice(bytes).map_err(malformed)?));
+        return Ok(Document::Index(
+            json_object::from_slice(bytes).map_err(malformed)?,
+        ));
     }
     if envelope.layers.is_none() || envelope.config.is_none() {
         let kind = envelope
@@ -119,7 +125,7 @@ pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Document> {
             excerpt(kind)
         )));
     }
-    let manifest = serde_json::from_slice(bytes).map_err(malformed)?;
+    let manifest = json_object::from_slice(bytes).map_err(malformed)?;
     let media_type = [stated, content_type, media_type::OCI_MANIFEST]
         .into_iter()
         .find(|media_type| media_type::is_manifest(media_type))
@@ -139,7 +145,7 @@ pub(crate) struct Config {
     architecture: String,
     #[serde(default, deserialize_with = "null_is_empty")]
     variant: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     rootfs: Option<RootFs>,
 }
 
@@ -154,7 +160,7 @@ struct Digested(#[serde(deserialize_with = "digest")] Digest);
 
 impl Config {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
+        json_object::from_slice(bytes)
             .map_err(|error| Error::corrupt("the image config is malformed").caused_by(error))
     }
 
@@ -185,7 +191,7 @@ fn platform<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
         #[serde(default)]
         variant: Option<String>,
     }
-    let raw = Option::<Raw>::deserialize(deserializer)?;
+    let raw: Option<Raw> = object_or_null(deserializer)?;
     Ok(raw.map(|raw| {
         Platform::new(
             &raw.os,
@@ -234,6 +240,26 @@ mod tests {
             (ErrorKind::Permanent, true),
             "{message}"
         );
+    }
+
+    /// They were taken for objects once, which no other tool does: an image that only this one sees.
+    #[test]
+    fn lists_of_values_are_no_objects() {
+        let config = format!(r#"["", "sha256:{}", 2]"#, "0".repeat(64));
+        let manifest = |config: &str| parse(format!(r#"{{"config":{config},"layers":[]}}"#).as_bytes(), "");
+        assert_eq!(manifest(&config).unwrap_err().kind(), ErrorKind::Corrupt);
+        let index = format!(r#"{{"manifests":[{config}]}}"#);
+        assert_eq!(
+            parse(index.as_bytes(), "").unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
+        assert!(Config::parse(br#"{"rootfs":{"diff_ids":[]}}"#).is_ok());
+        for config in [r#"{"rootfs":[[]]}"#, r#"["linux","amd64","",{"diff_ids":[]}]"#] {
+            assert_eq!(
+                Config::parse(config.as_bytes()).unwrap_err().kind(),
+                ErrorKind::Corrupt
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! The index of a layer's tar.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{ByteStream, Digest, LayerReader, Result};
+use futures_util::{FutureExt, StreamExt, stream};
+use image_tree::{LayerTree, LayerTreeBuilder, TreeLimits};
+
+use crate::message::assert_harmless;
+use crate::tar_crate::assert_same_entries;
+
+const BLOCK: usize = 512;
+
+/// Whatever a layer is made of, it gives the same tree in one piece, in many and by its headers alone; no file lies
+/// outside the layer; the tree survives its encoding; and what the `tar` crate accepts too, it reads the same.
+///
+/// The bytes are taken as they are, and then with right checksums: without, hardly any change gets past the first header.
+pub fn layer_tree(bytes: &[u8]) {
+    one_answer(bytes);
+    if let Some(repaired) = with_checksums(bytes) {
+        one_answer(&repaired);
+    }
+}
+
+fn one_answer(layer: &[u8]) {
+    let limits = TreeLimits::default();
+    let whole = LayerTree::from_bytes(layer, &limits);
+    for piece in [1, 100, 511, 1500] {
+        assert_same(&whole, &in_pieces(layer, piece), layer);
+    }
+    let reader = Memory(Bytes::copy_from_slice(layer));
+    assert_same(&whole, &at_once(LayerTree::read(&reader, &limits)), layer);
+    let digest = Digest::sha256_of(layer);
+    // What a companion has is no tree unless it is one, whatever it is.
+    assert!(LayerTree::decode(layer, &digest, &limits).is_err());
+    match whole {
+        Ok(tree) => {
+            let encoded = tree.encode(&digest);
+            assert!(LayerTree::decode(&encoded, &digest, &limits).expect("it survives its encoding") == tree);
+            assert!(LayerTree::decode(&encoded[1..], &digest, &limits).is_err());
+            assert_inside(layer, &tree);
+            assert_same_entries(layer, &tree);
+        }
+        Err(error) => assert_harmless(&error.to_string()),
+    }
+}
+
+fn in_pieces(layer: &[u8], len: usize) -> Result<LayerTree> {
+    let mut builder = LayerTreeBuilder::new(TreeLimits::default());
+    layer.chunks(len).try_for_each(|piece| builder.push(piece))?;
+    builder.finish()
+}
+
+fn assert_same(one: &Result<LayerTree>, other: &Result<LayerTree>, layer: &[u8]) {
+    match (one, other) {
+        (Ok(one), Ok(other)) => assert!(one == other, "{one:?}\n{other:?}"),
+        (Err(_), Err(_)) => {}
+        _ => panic!("{one:?}\n{other:?}\n{}", layer.len()),
+    }
+}
+
+fn assert_inside(layer: &[u8], tree: &LayerTree) {
+    for entry in tree.entries() {
+        let components = || entry.path.split(|byte| *byte == b'/');
+        assert!(entry.path.is_empty() || components().all(|c| !matches!(c, b"" | b"." | b"..")));
+        let Some(data) = entry.file() else { continue };
+        let mut before = 0;
+        for extent in data.extents() {
+            assert!(extent.start >= before, "{entry:?}: extents overlap");
+            before = extent.start + extent.len;
+            assert!(before <= data.size(), "{entry:?}: an extent is outside the file");
+            assert!(
+                extent.offset + extent.len <= layer.len() as u64,
+                "{entry:?} is outside the layer"
+            );
+        }
+    }
+}
+
+/// The same with the right checksum in every block that says it is a header; `None` if all are right.
+fn with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = bytes.to_vec();
+    for block in out.chunks_exact_mut(BLOCK) {
+        if &block[257..262] == b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().copied().map(u32::from).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    (out != bytes).then_some(out)
+}
+
+/// What `future` comes to without a wait: nothing here reads from anywhere but memory.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("reading memory does not wait")
+}
+
+/// A layer in memory.
+#[derive(Debug)]
+pub(crate) struct Memory(pub(crate) Bytes);
+
+#[async_trait]
+impl LayerReader for Memory {
+    fn len(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.0.get(offset..));
+        let rest = rest.unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
+        let offset = usize::try_from(offset).map_or(self.0.len(), |offset| offset.min(self.0.len()));
+        let rest = self.0.slice(offset..);
+        stream::iter((!rest.is_empty()).then_some(Ok(rest))).boxed()
+    }
+}
