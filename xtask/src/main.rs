@@ -6,6 +6,8 @@ mod dirs;
 mod environment;
 mod features;
 mod images;
+mod mutants;
+mod planted;
 mod servers;
 mod test;
 mod tidy;
@@ -27,6 +29,11 @@ usage: cargo xtask TASK
   serve [--garage]
                start the servers of the tests, print their environment and stay until ctrl-c
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
+  planted [BUG]
+               plant bugs in cache-core and cache-disk, one after the other, and see that the tests catch each
+  mutants [-p PACKAGE] [ARGS]
+               mutate cache-core and cache-disk, or PACKAGE, and list the mutants that no test of theirs catches, but for
+               those that docs/mutants.md excuses; ARGS go to cargo-mutants, for example `-f '**/seal.rs'` or `--shard 1/8`
   tidy         the project's own rules about its source files
   features     what a build with given features must not pull in";
 
@@ -42,7 +49,7 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    if !rest.is_empty() && !matches!(task, "test" | images::BUILD_TASK) {
+    if !rest.is_empty() && !matches!(task, "test" | "planted" | "mutants" | images::BUILD_TASK) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
@@ -54,6 +61,8 @@ fn main() -> Result<()> {
         images::BUILD_TASK => images::build_task(&sh, rest),
         "serve" => servers::serve(&sh, s3),
         "ci" => ci::run(&sh),
+        "planted" => planted::run(&sh, rest.first().map(String::as_str)),
+        "mutants" => mutants::run(&sh, rest),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
         "help" | "--help" | "-h" => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::search::Hit;
 use super::source_set::SourceSet;
-use crate::{Claim, ErrorKind, LayerDescriptor, LayerWriter, Result, Tier, planted};
+use crate::{Claim, ErrorKind, LayerDescriptor, LayerWriter, Result, Tier};
 
 /// What came of claiming a tier.
 #[derive(Debug)]
@@ -50,8 +50,7 @@ impl<'a> Claims<'a> {
 
     /// The layer was found at `source`: what stands behind that is not filled.
     pub(super) fn in_front_of(mut self, source: usize) -> Self {
-        self.missed
-            .retain(|&missed| missed < source || planted::is("tiers-behind-filled"));
+        self.missed.retain(|&missed| missed < source);
         self.held = self.held.filter(|(held, _)| *held < source);
         self
     }
