@@ -204,3 +204,21 @@ async fn an_answer_that_was_on_its_way_during_a_repair_purges_nothing() {
         "(removes, streams)"
     );
 }
+
+#[tokio::test]
+async fn a_copy_that_is_wrong_twice_is_replaced_on_behalf_of_its_reader() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let tier = Flaky::new(2, Error::corrupt("a bad chunk"), 0);
+    tier.seed(&layer, &bytes).await;
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(tier.clone())
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    let reader = cache.get(&layer).await.unwrap();
+    assert_eq!(reader.read_bytes(0, 1000).await.unwrap(), bytes[..1000]);
+    assert_eq!((tier.removes.load(Ordering::SeqCst), origin.streams()), (1, 1));
+    assert_eq!(tier.inner.used_bytes(), 10_000);
+}
