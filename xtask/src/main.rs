@@ -7,6 +7,8 @@ mod environment;
 mod features;
 mod fuzz;
 mod images;
+mod mutants;
+mod planted;
 mod servers;
 mod soak;
 mod test;
@@ -31,6 +33,11 @@ usage: cargo xtask TASK
   soak --minutes N [--seed N]
                read random images while tiers fail and recover; reports wrong bytes, leftovers and memory
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
+  planted [BUG]
+               plant bugs in cache-core and cache-disk, one after the other, and see that the tests catch each
+  mutants [-p PACKAGE] [ARGS]
+               mutate cache-core and cache-disk, or PACKAGE, and list the mutants that no test of theirs catches, but for
+               those that docs/mutants.md excuses; ARGS go to cargo-mutants, for example `-f '**/seal.rs'` or `--shard 1/8`
   tidy         the project's own rules about its source files
   features     what a build with given features must not pull in
   fuzz [TARGET...] [--seconds N]
@@ -48,7 +55,8 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    if !rest.is_empty() && !matches!(task, "test" | "soak" | "fuzz" | images::BUILD_TASK) {
+    let takes_arguments = ["test", "soak", "fuzz", "planted", "mutants", images::BUILD_TASK];
+    if !rest.is_empty() && !takes_arguments.contains(&task) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
 
@@ -61,6 +69,8 @@ fn main() -> Result<()> {
         "serve" => servers::serve(&sh, s3),
         "soak" => soak::run(&sh, rest),
         "ci" => ci::run(&sh),
+        "planted" => planted::run(&sh, rest.first().map(String::as_str)),
+        "mutants" => mutants::run(&sh, rest),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
         "fuzz" => fuzz::run(&sh, rest),

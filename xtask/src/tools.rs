@@ -22,6 +22,7 @@ pub(crate) struct Tool {
 
 pub(crate) const DENY: Tool = Tool::small("cargo-deny", "0.20.2");
 pub(crate) const FUZZ: Tool = Tool::small("cargo-fuzz", "0.13.2");
+pub(crate) const MUTANTS: Tool = Tool::small("cargo-mutants", "27.1.0");
 pub(crate) const HACK: Tool = Tool::small("cargo-hack", "0.6.46");
 /// Later versions need a later Rust.
 pub(crate) const S3S_FS: Tool = Tool {

@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 
-use crate::{Algorithm, Digest, DigestHasher, Error, Result, Seal};
+use crate::{Algorithm, Digest, DigestHasher, Error, Result, Seal, planted};
 
 /// Length of a chunk in bytes: the unit of remote storage and of verification.
 pub const CHUNK_LEN: u32 = 512 * 1024;
@@ -126,7 +126,7 @@ impl LayerIndex {
             return Err(corrupt(&format!("has version {version}, not {VERSION}")));
         }
         // Compared in constant time.
-        if key.of(body) != *seal {
+        if key.of(body) != *seal && !planted::is("seal-ignored") {
             return Err(corrupt("does not match its seal"));
         }
         let digest = decode_digest(&header[12..]).ok_or_else(|| corrupt("has no valid digest"))?;

@@ -43,6 +43,8 @@ mod inflate;
 mod lease;
 mod memory;
 mod metered;
+#[doc(hidden)]
+pub mod planted;
 mod seal;
 mod source;
 mod tier;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result};
+use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result, planted};
 
 use crate::directory::{Handle, still_names};
 use crate::failure::{blocking, failure};
@@ -86,7 +86,7 @@ impl Store {
                 "the index next to the layer is that of another layer",
             ));
         }
-        if index.len() != metadata.len() {
+        if index.len() != metadata.len() && !planted::is("cut-file-served") {
             return Err(Error::corrupt(format!(
                 "the layer's file has {} bytes instead of {}",
                 metadata.len(),
@@ -146,7 +146,7 @@ fn rebuild_index(
     len: u64,
 ) -> Result<LayerIndex> {
     let index = hash(file, len, diff_id.algorithm(), &mut |_| true)?.finish(*digest);
-    if index.diff_id() != diff_id {
+    if index.diff_id() != diff_id && !planted::is("rebuilt-index-not-compared") {
         return Err(Error::corrupt(
             "the layer has lost its index and does not match its diff ID",
         ));

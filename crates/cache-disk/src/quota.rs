@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Digest, Error, LayerIndex, Result};
+use cache_core::{Digest, Error, LayerIndex, Result, planted};
 
 use crate::directory::Handle;
 use crate::failure::{failure, is_full};
@@ -93,7 +93,7 @@ impl Store {
         keep: &Digest,
         incoming: u64,
     ) -> Result<Option<FileLock>> {
-        let Some(max) = self.config.max_bytes else {
+        let Some(max) = self.config.max_bytes.filter(|_| !planted::is("quota-ignored")) else {
             return Ok(None);
         };
         let quota = lock_quota(dir)?;
@@ -147,7 +147,7 @@ impl Store {
             .filter(|(digest, _)| Some(digest) != keep)
             .filter_map(|(digest, files)| Some((files.layer?.1, digest, files)))
             .collect();
-        if purpose == Purpose::Disk {
+        if purpose == Purpose::Disk && !planted::is("open-layer-evicted") {
             candidates.retain(|(_, digest, _)| !is_open(dir, digest));
         }
         let evictable: u64 = candidates.iter().map(|(.., files)| files.bytes).sum();
@@ -155,13 +155,17 @@ impl Store {
             return Ok(evicted);
         }
         candidates.sort_unstable_by_key(|(used, digest, _)| (*used, *digest));
+        if planted::is("most-recently-used-evicted") {
+            candidates.reverse();
+        }
         for (_, digest, files) in candidates {
             if evicted.bytes >= needed {
                 break;
             }
             // Whoever holds the lock fills or removes the layer.
             let attempt = FileLock::try_acquire(dir, &digest.hex());
-            let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom));
+            let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
+                || planted::is("layer-being-filled-evicted");
             if free && remove_files(dir, &digest, &files.companions).is_ok_and(|removed| removed) {
                 evicted.layers += 1;
                 evicted.bytes += files.bytes;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
+use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
 
 use crate::directory::Handle;
 use crate::failure::{blocking, failure};
@@ -121,6 +121,9 @@ impl LayerWriter for DiskWriter {
 
 impl Drop for DiskWriter {
     fn drop(&mut self) {
+        if planted::is("abort-forgotten-on-drop") {
+            return std::mem::forget(self.fill.take());
+        }
         // Freeing the blocks of a large file takes a while: not on a thread of the runtime, if there is one.
         if let (Some(fill), Ok(runtime)) = (self.fill.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn_blocking(move || drop(fill));
@@ -140,12 +143,18 @@ impl Fill {
                 self.new.file().write_all_at(bytes, self.written)
             })?;
         self.written = end;
-        self.reader.grow_to(end);
+        self.reader
+            .grow_to(end + u64::from(planted::is("watermark-ahead-of-data")));
+        if planted::is("published-before-the-last-chunk") {
+            let _ = self.new.publish(&file_name(&self.layer.digest, LAYER));
+        }
         Ok(())
     }
 
     fn commit(mut self, index: &LayerIndex) -> Result<Arc<DiskReader>> {
-        if *index.digest() != self.layer.digest || index.len() != self.written {
+        if (*index.digest() != self.layer.digest || index.len() != self.written)
+            && !planted::is("index-of-other-bytes-committed")
+        {
             return Err(Error::corrupt("the index does not describe what was written"));
         }
         let (new, lock, reader) = (&mut self.new, &self.lock, &self.reader);

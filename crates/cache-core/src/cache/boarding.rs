@@ -10,7 +10,7 @@ use super::flight::{Flight, Opened};
 use super::pilot::Pilot;
 use super::search::Hit;
 use super::source_set::SourceSet;
-use crate::{Digest, ErrorKind, LayerDescriptor, Result};
+use crate::{Digest, ErrorKind, LayerDescriptor, Result, planted};
 
 /// What decides whether two readers can share a flight. What the image claims of the layer is in it: a false claim must
 /// fail its own image alone.
@@ -111,7 +111,7 @@ pub(super) async fn open(
         skip,
         apart: apart.then(|| layer.repository.clone()),
     };
-    let mut waited = false;
+    let mut waited = planted::is("flights-on-other-terms-not-waited-for");
     loop {
         let flight = match board(cache, layer, &key, waited).await? {
             Boarded::Hit(hit) => return Ok(Some(Opened::Hit(hit))),
@@ -172,13 +172,15 @@ async fn board(cache: &Arc<Inner>, layer: &LayerDescriptor, key: &Key, waited: b
     }
     // Under the lock: a flight is on the table before `close` counts, or refused.
     cache.check_open(layer)?;
-    if table.landed != landed {
+    if table.landed != landed && !planted::is("outdated-answer-believed") {
         // What landed meanwhile may be this layer: the first source has to be asked again.
         first = None;
     }
     let flight = Arc::new(Flight::new(layer.repository.clone()));
-    table.by_key.insert(key.clone(), Arc::clone(&flight));
-    cache.flights.count.send_modify(|count| *count += 1);
+    if !planted::is("flight-not-on-the-table") {
+        table.by_key.insert(key.clone(), Arc::clone(&flight));
+        cache.flights.count.send_modify(|count| *count += 1);
+    }
     drop(table);
     let pilot = Pilot::new(cache, key.clone(), Arc::clone(&flight));
     let layer = layer.clone();

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::early::EarlyBytes;
 use crate::verify::{check_diff_id, hash};
-use crate::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerReader, LayerWriter, Result};
+use crate::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerReader, LayerWriter, Result, planted};
 
 /// Whose fault a failed fill is: it decides what is tried next.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl<'a> Fill<'a> {
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(FillError::Source)?;
             len += piece.len() as u64;
-            if len > self.max_len {
+            if len > self.max_len && !planted::is("max-layer-bytes-ignored") {
                 let error = format!("the layer is longer than max_layer_bytes ({})", self.max_len);
                 return Err(FillError::Source(Error::permanent(error)));
             }
@@ -114,12 +114,14 @@ impl<'a> Fill<'a> {
             hashed.and(written).map_err(FillError::Tier)?;
             progress(len);
         }
-        if let Some(expected) = expected.filter(|&expected| expected != len) {
+        if let Some(expected) =
+            expected.filter(|&expected| expected != len && !planted::is("short-source-not-noticed"))
+        {
             let error = format!("the layer ends after {len} of {expected} bytes");
             return Err(FillError::Source(Error::corrupt(error)));
         }
         match (&self.layer.diff_id, &self.index) {
-            (Some(diff_id), Some(index)) => {
+            (Some(diff_id), Some(index)) if !planted::is("diff-id-not-checked") => {
                 check_diff_id(diff_id, &index.prefix_digest()).map_err(FillError::DiffId)
             }
             _ => Ok(()),

@@ -35,7 +35,7 @@ use self::reader::CacheReader;
 use self::source_set::SourceSet;
 use self::tasks::Tasks;
 use self::write_back::WriteBack;
-use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result};
+use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, planted};
 
 pub use self::builder::LayerCacheBuilder;
 pub use self::options::{Copying, SourceOptions};
@@ -96,7 +96,9 @@ impl LayerCache {
     /// opening cold layers, that may be never.
     pub async fn flush(&self) {
         self.0.flights.idle().await;
-        self.0.write_back.idle().await;
+        if !planted::is("write-backs-not-drained") {
+            self.0.write_back.idle().await;
+        }
         self.0.lease_tasks.idle().await;
     }
 

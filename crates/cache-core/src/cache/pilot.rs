@@ -11,7 +11,7 @@ use super::options::Copying;
 use super::route::Route;
 use super::search::{Found, Hit, Search};
 use super::{Inner, LayerCache};
-use crate::{Error, ErrorKind, LayerDescriptor, Result};
+use crate::{Error, ErrorKind, LayerDescriptor, Result, planted};
 
 /// Owns a flight from take-off to landing. Dropping it lands the flight, with an error unless [`land`](Self::land) was
 /// called: a panic or the end of the runtime must not leave anybody waiting, nor a dead flight in the table.
@@ -136,7 +136,7 @@ impl Pilot {
 
     /// Ends the flight well: with what is known now about the sources that failed, and about what was read early.
     async fn served(&self, layer: &LayerDescriptor, hit: Hit, missed: &[usize], mut route: Route) -> Hit {
-        if self.flight.was_read_early() && route.early.refuted() {
+        if self.flight.was_read_early() && route.early.refuted() && !planted::is("early-bytes-not-refuted") {
             let mut error = Error::corrupt("bytes that were read early are not those of the layer");
             if let Some(cause) = route.outcomes.last() {
                 error = error.caused_by(cause.clone());

@@ -9,7 +9,7 @@ use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{ChunkStore, FetchPlan, RecentChunks};
-use crate::{ByteStream, CHUNK_LEN, ChunkHash, Error, LayerIndex, LayerReader, Result};
+use crate::{ByteStream, CHUNK_LEN, ChunkHash, Error, LayerIndex, LayerReader, Result, planted};
 
 /// A [`LayerReader`] over the chunks of a [`ChunkStore`].
 ///
@@ -119,7 +119,7 @@ fn verify(index: &LayerIndex, chunks: Range<usize>, fetched: Vec<Bytes>) -> Resu
         ));
     }
     for (chunk, bytes) in chunks.zip(&fetched) {
-        if !index.verify_chunk(chunk, bytes) {
+        if !index.verify_chunk(chunk, bytes) && !planted::is("chunk-not-verified") {
             let expected = index.chunk_len(chunk);
             return Err(Error::corrupt(match bytes.len() {
                 len if len == expected => format!("chunk {chunk} of the layer does not match its hash"),
@@ -152,6 +152,9 @@ impl<C: ChunkStore> LayerReader for ChunkedReader<C> {
             buf[read..read + len].copy_from_slice(&part[..len]);
             read += len;
             skip = 0;
+            if planted::is("short-read-at-a-chunk-boundary") {
+                break;
+            }
         }
         Ok(read)
     }

@@ -12,7 +12,7 @@ use super::backoff::pause;
 use super::circuit::was_refused;
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader,
-    LayerSource, LayerStat, LayerWriter, Result, Tier,
+    LayerSource, LayerStat, LayerWriter, Result, Tier, planted,
 };
 
 /// A source that is asked again when it was [`ErrorKind::Unavailable`], after a pause.
@@ -70,7 +70,7 @@ impl Attempts {
     async fn again(&mut self, error: Error) -> Result<()> {
         self.failed += 1;
         let helps = error.kind() == ErrorKind::Unavailable && !was_refused(&error);
-        if !helps || self.failed >= self.config.attempts {
+        if !(helps || planted::is("any-error-repeated")) || self.failed >= self.config.attempts {
             return Err(error);
         }
         tracing::debug!(%error, failed = self.failed, "asking a source again");
@@ -224,7 +224,10 @@ impl Resuming {
                 Err(error) => {
                     // Gone before the pause, as it may hold on to something.
                     self.inner = stream::empty().boxed();
-                    if !self.reader.ward.verified && self.reached > self.started {
+                    if !self.reader.ward.verified
+                        && self.reached > self.started
+                        && !planted::is("unverified-streams-patched-together")
+                    {
                         return Err(error);
                     }
                     self.attempts.again(error).await?;

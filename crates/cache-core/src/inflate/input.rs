@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::format::SNIFF_LEN;
-use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
+use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result, planted};
 
 /// Longest piece handed on, in bytes: with the capacity of the channels it bounds what is in flight.
 pub(super) const PIECE_LEN: usize = 256 * 1024;
@@ -59,9 +59,9 @@ fn check(layer: &LayerDescriptor, received: u64, digest: Digest) -> Result<()> {
         Some(size) if size != received => Err(Error::corrupt(format!(
             "the blob ends after {received} of the {size} bytes its descriptor says"
         ))),
-        _ if digest != layer.digest => Err(Error::corrupt(format!(
-            "the blob has digest {digest}: the origin served other bytes than the manifest names"
-        ))),
+        _ if digest != layer.digest && !planted::is("blob-digest-not-checked") => Err(Error::corrupt(
+            format!("the blob has digest {digest}: the origin served other bytes than the manifest names"),
+        )),
         _ => Ok(()),
     }
 }

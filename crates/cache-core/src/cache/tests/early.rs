@@ -32,29 +32,32 @@ async fn wrong_bytes_read_early_are_reported_when_another_source_goes_on() {
 }
 
 #[tokio::test]
-async fn wrong_bytes_read_early_are_reported_when_the_tier_runs_full() {
+async fn bytes_read_early_are_proven_or_refuted_when_the_tier_runs_full() {
     let bytes = layer_bytes(10_000);
     let layer = descriptor(&bytes);
-    let liar = Script::origin("liar", &bytes, [Act::Flip(100)]).gated(5);
-    let tier = Arc::new(Faulty {
-        inner: MemoryTier::new("full", 1 << 30),
-        full_at: 6_000,
-        read_while_write: true,
-    });
-    let cache = LayerCache::builder()
-        .tier(tier)
-        .source(liar.clone())
-        .early_reads(true)
-        .build()
-        .unwrap();
-    let early = cache.get(&layer).await.unwrap();
-    let got = early.read_bytes(0, 200).await.unwrap();
-    liar.gate.add_permits(1000);
-    let rest = all(early).await;
-    assert!(
-        got == bytes[..200] || rest.is_err(),
-        "wrong bytes were read and no error came"
-    );
+    for (act, right) in [(Act::Flip(100), false), (Act::Serve, true)] {
+        let origin = Script::origin("origin", &bytes, [act]).gated(5);
+        let tier = Arc::new(Faulty {
+            inner: MemoryTier::new("full", 1 << 30),
+            full_at: 6_000,
+            read_while_write: true,
+        });
+        let cache = LayerCache::builder()
+            .tier(tier)
+            .source(origin.clone())
+            .early_reads(true)
+            .build()
+            .unwrap();
+        let early = cache.get(&layer).await.unwrap();
+        let got = early.read_bytes(0, 200).await.unwrap();
+        assert_eq!(got == bytes[..200], right);
+        origin.gate.add_permits(1000);
+        let rest = all(early).await;
+        assert_eq!(
+            rest.as_ref().ok().map(|rest| *rest == bytes),
+            right.then_some(true)
+        );
+    }
 }
 
 #[tokio::test]

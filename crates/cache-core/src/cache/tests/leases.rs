@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Acquired, Digest, Holder, Lease, Leases, Release, SourceOptions};
+use crate::{Acquired, Digest, Guarded, Holder, Lease, Leases, Operation, Policy, Release, SourceOptions};
 
 const LIFETIME: Duration = Duration::from_secs(9);
 
@@ -111,13 +111,39 @@ impl Lease for Held {
     }
 }
 
+/// Takes a while to commit.
+#[derive(Clone, Debug)]
+struct SlowCommit;
+
+impl Policy for SlowCommit {
+    async fn run<T: Send>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        if operation == Operation::Commit {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        work.await
+    }
+}
+
 /// Workers with a local tier each, and one shared tier that takes `full_at` bytes.
 fn workers(count: usize, board: &Arc<Board>, full_at: u64, origin: &Arc<Script>) -> Vec<LayerCache> {
-    let shared = Arc::new(Faulty {
+    let shared = Faulty {
         inner: memory("shared"),
         full_at,
         read_while_write: false,
-    });
+    };
+    workers_sharing(Arc::new(shared), count, board, origin)
+}
+
+fn workers_sharing(
+    shared: Arc<dyn Tier>,
+    count: usize,
+    board: &Arc<Board>,
+    origin: &Arc<Script>,
+) -> Vec<LayerCache> {
     let worker = |_| {
         LayerCache::builder()
             .tier(memory("local"))
@@ -154,6 +180,23 @@ async fn workers_that_start_together_ask_the_origin_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_is_held_until_the_layer_is_published() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let board = Arc::new(Board::default());
+    let origin = Script::origin("origin", &bytes, []);
+    let shared = Faulty {
+        inner: Guarded::with_policy(memory("shared"), SlowCommit),
+        full_at: u64::MAX,
+        read_while_write: false,
+    };
+    let workers = workers_sharing(Arc::new(shared), 4, &board, &origin);
+    read_all(&workers, &layer, &bytes).await;
+    assert_eq!(origin.streams(), 1);
+    assert!(!board.has_leases());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_fetch_is_waited_for_as_long_as_it_makes_progress() {
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
@@ -166,6 +209,8 @@ async fn a_slow_fetch_is_waited_for_as_long_as_it_makes_progress() {
             tokio::time::sleep(Duration::from_secs(6)).await;
             origin.gate.add_permits(1);
         }
+        // For whoever fetches it although nobody has to.
+        origin.gate.add_permits(1000);
     };
     tokio::join!(read_all(&workers, &layer, &bytes), dripping);
     assert_eq!(origin.streams(), 1);

@@ -1,6 +1,10 @@
 //! Nothing is believed before it is verified, neither bytes nor claims.
 
+use async_trait::async_trait;
+use futures_util::stream;
+
 use super::*;
+use crate::{ByteStream, Capabilities, Digest};
 
 #[tokio::test]
 async fn wrong_bytes_are_never_committed() {
@@ -17,6 +21,75 @@ async fn wrong_bytes_are_never_committed() {
     assert_eq!((error.kind(), error.tier()), (ErrorKind::Corrupt, Some("origin")));
     assert!(error.message().contains("diff ID"), "{error}");
     assert_eq!((near.used_bytes(), listed(&*near).await), (0, 0));
+}
+
+/// Knows how long its layer is, and does not give all of it.
+#[derive(Debug)]
+struct Short(Bytes);
+
+#[async_trait]
+impl LayerSource for Short {
+    fn name(&self) -> &str {
+        "short"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    async fn open(&self, _layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        Ok(Some(Arc::new(Self(self.0.clone()))))
+    }
+}
+
+#[async_trait]
+impl LayerReader for Short {
+    fn len(&self) -> Option<u64> {
+        Some(self.0.len() as u64 + 1)
+    }
+
+    async fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
+        Err(cut())
+    }
+
+    fn stream(self: Arc<Self>, _offset: u64) -> ByteStream {
+        stream::iter([Ok(self.0.clone())]).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_ends_early_is_never_committed_even_if_nothing_tells_its_diff_id() {
+    let layer = LayerDescriptor::new(Digest::sha256_of(b"the blob"));
+    let near = memory("near");
+    let cache = LayerCache::builder()
+        .tier(near.clone())
+        .source(Arc::new(Short(layer_bytes(10_000))))
+        .build()
+        .unwrap();
+    let error = cache.open(&layer).await.unwrap_err();
+    assert_eq!((error.kind(), error.tier()), (ErrorKind::Corrupt, Some("short")));
+    assert_eq!((near.used_bytes(), listed(&*near).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_layer_longer_than_the_limit_is_never_committed() {
+    let bytes = layer_bytes(10_000);
+    for (limit, fits) in [(9_999, false), (10_000, true)] {
+        let near = memory("near");
+        let cache = LayerCache::builder()
+            .tier(near.clone())
+            .source(Script::origin("origin", &bytes, []))
+            .max_layer_bytes(limit)
+            .build()
+            .unwrap();
+        let opened = cache
+            .open(&descriptor(&bytes))
+            .await
+            .map(|reader| reader.is_some());
+        let refused = opened.as_ref().err().map(Error::kind);
+        assert_eq!(refused, (!fits).then_some(ErrorKind::Permanent), "{opened:?}");
+        assert_eq!(near.used_bytes(), if fits { 10_000 } else { 0 });
+    }
 }
 
 #[tokio::test]

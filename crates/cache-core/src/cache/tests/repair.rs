@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use tokio::sync::Semaphore;
 
 use super::flaky::*;
 use super::*;
@@ -96,42 +97,73 @@ async fn a_handle_whose_tier_lost_the_layer_fills_it_again() {
     );
 }
 
+/// A tier that finds its layer damaged until it is rid of it.
+#[derive(Debug)]
+struct Bad {
+    inner: MemoryTier,
+    damaged: AtomicBool,
+    removes: AtomicUsize,
+    /// Whether the next answer is on its way for as long as the gate is closed.
+    hold: AtomicBool,
+    gate: Semaphore,
+}
+
+impl Bad {
+    fn new(hold: bool) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryTier::new("bad", 1 << 30),
+            damaged: true.into(),
+            removes: 0.into(),
+            hold: hold.into(),
+            gate: Semaphore::new(0),
+        })
+    }
+}
+
+#[async_trait]
+impl LayerSource for Bad {
+    fn name(&self) -> &str {
+        "bad"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        let answer = match self.damaged.load(Ordering::SeqCst) {
+            true => Err(Error::corrupt("bad index")),
+            false => self.inner.open(layer).await,
+        };
+        if self.hold.swap(false, Ordering::SeqCst) {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Tier for Bad {
+    async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        self.inner.create(layer).await
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<bool> {
+        self.damaged.store(false, Ordering::SeqCst);
+        self.removes.fetch_add(1, Ordering::SeqCst);
+        self.inner.remove(digest).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+        self.inner.list()
+    }
+}
+
 #[tokio::test]
 async fn what_a_tier_said_before_a_repair_purges_nothing() {
-    #[derive(Debug)]
-    struct Bad(MemoryTier, AtomicBool, AtomicUsize);
-    #[async_trait]
-    impl LayerSource for Bad {
-        fn name(&self) -> &str {
-            "bad"
-        }
-        fn capabilities(&self) -> Capabilities {
-            self.0.capabilities()
-        }
-        async fn open(&self, l: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
-            if self.1.load(Ordering::SeqCst) {
-                return Err(Error::corrupt("bad index"));
-            }
-            self.0.open(l).await
-        }
-    }
-    #[async_trait]
-    impl Tier for Bad {
-        async fn create(&self, l: &LayerDescriptor) -> Result<Claim> {
-            self.0.create(l).await
-        }
-        async fn remove(&self, d: &Digest) -> Result<bool> {
-            self.1.store(false, Ordering::SeqCst);
-            self.2.fetch_add(1, Ordering::SeqCst);
-            self.0.remove(d).await
-        }
-        fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
-            self.0.list()
-        }
-    }
     let bytes = layer_bytes(10_000);
     let layer = descriptor(&bytes);
-    let bad = Arc::new(Bad(MemoryTier::new("bad", 1 << 30), true.into(), 0.into()));
+    let bad = Bad::new(false);
     let origin = Script::origin("origin", &bytes, []).gated(0);
     let cache = LayerCache::builder()
         .tier(bad.clone())
@@ -144,8 +176,49 @@ async fn what_a_tier_said_before_a_repair_purges_nothing() {
     a.unwrap();
     b.unwrap();
     assert_eq!(
-        (bad.2.load(Ordering::SeqCst), origin.streams()),
+        (bad.removes.load(Ordering::SeqCst), origin.streams()),
         (1, 1),
         "(removes, streams)"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_was_on_its_way_during_a_repair_purges_nothing() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let bad = Bad::new(true);
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(bad.clone())
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    let mut late = Box::pin(cache.get(&layer));
+    assert!((&mut late).now_or_never().is_none());
+    assert_eq!(all(cache.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    bad.gate.add_permits(1);
+    assert_eq!(all(late.await.unwrap()).await.unwrap(), bytes);
+    assert_eq!(
+        (bad.removes.load(Ordering::SeqCst), origin.streams()),
+        (1, 1),
+        "(removes, streams)"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_is_wrong_twice_is_replaced_on_behalf_of_its_reader() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let tier = Flaky::new(2, Error::corrupt("a bad chunk"), 0);
+    tier.seed(&layer, &bytes).await;
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(tier.clone())
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    let reader = cache.get(&layer).await.unwrap();
+    assert_eq!(reader.read_bytes(0, 1000).await.unwrap(), bytes[..1000]);
+    assert_eq!((tier.removes.load(Ordering::SeqCst), origin.streams()), (1, 1));
+    assert_eq!(tier.inner.used_bytes(), 10_000);
 }

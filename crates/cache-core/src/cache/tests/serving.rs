@@ -1,7 +1,7 @@
 //! A far source that serves ranges is read at once, while the tier in front of it is being filled.
 
 use super::*;
-use crate::{Copying, LayerCacheBuilder, SourceOptions};
+use crate::{Copying, Guarded, LayerCacheBuilder, Operation, Policy, SourceOptions};
 
 fn with_fill(fill: Copying) -> SourceOptions {
     SourceOptions::default().with_fill(fill)
@@ -196,6 +196,43 @@ async fn a_source_that_cannot_be_copied_is_read_where_it_is_when_nobody_else_has
     far.gate.add_permits(1000);
     cache.settled(&layer.digest).await;
     assert_eq!(reader.read_bytes(5_000, 1000).await.unwrap(), bytes[5_000..6_000]);
+}
+
+/// Refuses claims, after a while.
+#[derive(Clone, Debug)]
+struct Refusing;
+
+impl Policy for Refusing {
+    async fn run<T: Send>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        if operation == Operation::Create {
+            settle().await;
+            return Err(cut());
+        }
+        work.await
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_no_tier_takes_is_read_in_parts_and_never_as_a_whole() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let far = Script::far("far", &bytes, []);
+    let near = Arc::new(Guarded::with_policy(memory("near"), Refusing));
+    let cache = LayerCache::builder()
+        .tier(near)
+        .source_with(far.clone(), with_fill(Copying::Background))
+        .build()
+        .unwrap();
+    let reader = cache.get(&layer).await.unwrap();
+    // While the claim is under way.
+    assert_eq!(reader.read_bytes(0, 1000).await.unwrap(), bytes[..1000]);
+    cache.settled(&layer.digest).await;
+    assert_eq!(reader.read_bytes(5_000, 1000).await.unwrap(), bytes[5_000..6_000]);
+    assert_eq!(far.streams(), 0);
 }
 
 /// Without a key whoever writes to a shared store is trusted until a full copy is compared with the diff ID. From then on nobody

@@ -17,7 +17,7 @@ async fn fifty_readers_of_a_cold_layer_cost_one_stream() {
         let (cache, layer) = (cache.clone(), layer.clone());
         async move { cache.get(&layer).await?.read_bytes(i * 1000, 500).await }
     });
-    let (results, ()) = tokio::join!(join_all(readers), async { origin.gate.add_permits(1000) });
+    let (results, ()) = tokio::join!(join_all(readers), origin.release_late());
     for (i, result) in results.into_iter().enumerate() {
         assert_eq!(result.unwrap(), bytes[i * 1000..i * 1000 + 500]);
     }

@@ -1,0 +1,114 @@
+//! The bugs: a hook of the same name is in the sources, `planted::is("...")`.
+
+use std::fmt;
+
+/// The crates that bugs are planted in, with the tests that have to notice.
+pub(super) const PACKAGES: &[&str] = &["cache-core", "cache-disk"];
+
+/// One binary of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Suite {
+    pub(super) package: &'static str,
+    pub(super) target: &'static str,
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.package, self.target)
+    }
+}
+
+/// The stories next to the code.
+const CORE: Suite = Suite::new("cache-core", "cache_core");
+/// Any composition, put to any sequence of operations and faults.
+const INTERACTIONS: Suite = Suite::new("cache-core", "interactions");
+const QUOTA_AND_RECOVERY: Suite = Suite::new("cache-disk", "cache_disk");
+const DISK: Suite = Suite::new("cache-disk", "disk");
+const DISK_LAWS: Suite = Suite::new("cache-disk", "laws");
+
+impl Suite {
+    const fn new(package: &'static str, target: &'static str) -> Self {
+        Self { package, target }
+    }
+}
+
+/// A bug, and the tests of each suite that have to catch it: those whose names contain the word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bug {
+    pub(super) name: &'static str,
+    pub(super) caught_by: &'static [(Suite, &'static str)],
+}
+
+const fn bug(name: &'static str, caught_by: &'static [(Suite, &'static str)]) -> Bug {
+    Bug { name, caught_by }
+}
+
+/// Not here is what only a power loss would show: no sync of a file or of the directory.
+pub(super) const BUGS: &[Bug] = &[
+    // What is believed.
+    bug(
+        "diff-id-not-checked",
+        &[(CORE, "cache::tests::proof"), (INTERACTIONS, "")],
+    ),
+    bug("short-source-not-noticed", &[(CORE, "cache::tests::proof")]),
+    bug("max-layer-bytes-ignored", &[(CORE, "cache::tests::proof")]),
+    bug("blob-digest-not-checked", &[(CORE, "a_wrong_blob_is_corrupt")]),
+    bug("read-before-all-is-verified", &[(CORE, "inflate::tests")]),
+    bug("chunk-not-verified", &[(CORE, "chunked")]),
+    bug("short-read-at-a-chunk-boundary", &[(CORE, "chunked")]),
+    bug("seal-ignored", &[(CORE, "seal::tests")]),
+    bug("index-of-another-layer-admitted", &[(CORE, "seal::tests")]),
+    // Where a layer is looked for, and by whom.
+    bug(
+        "outage-is-a-miss",
+        &[(CORE, "cache::tests::faults"), (INTERACTIONS, "")],
+    ),
+    bug("corrupt-hit-not-removed", &[(CORE, "cache::tests::faults")]),
+    bug(
+        "flight-not-on-the-table",
+        &[(CORE, "fifty_readers_of_a_cold_layer"), (INTERACTIONS, "")],
+    ),
+    bug(
+        "flights-on-other-terms-not-waited-for",
+        &[(CORE, "cache::tests::terms")],
+    ),
+    bug("outdated-answer-believed", &[(CORE, "cache::tests::repair")]),
+    // What is read before it is proven.
+    bug("early-bytes-not-refuted", &[(CORE, "cache::tests::early")]),
+    bug("refutation-not-told", &[(CORE, "cache::tests::early")]),
+    // What goes on behind the readers.
+    bug(
+        "write-backs-not-drained",
+        &[(CORE, "cache::tests::tiers"), (INTERACTIONS, "")],
+    ),
+    bug(
+        "lease-released-before-the-write-back",
+        &[(CORE, "a_lease_is_held_until")],
+    ),
+    bug("lease-not-renewed", &[(CORE, "cache::tests::leases")]),
+    bug("giving-up-not-told", &[(CORE, "cache::tests::leases")]),
+    bug("reserved-memory-not-given-back", &[(CORE, "cache::tests::proof")]),
+    // Guards.
+    bug("half-open-lets-all-through", &[(CORE, "guard::tests::breaker")]),
+    bug("any-error-repeated", &[(CORE, "guard::tests::retry")]),
+    bug(
+        "unverified-streams-patched-together",
+        &[(CORE, "guard::tests::retry")],
+    ),
+    // The disk.
+    bug(
+        "published-before-the-last-chunk",
+        &[(DISK, "filling"), (DISK_LAWS, "commit")],
+    ),
+    bug("index-of-other-bytes-committed", &[(DISK, "filling")]),
+    bug("watermark-ahead-of-data", &[(DISK, "filling")]),
+    bug("abort-forgotten-on-drop", &[(DISK, "what_is_dropped")]),
+    bug("lock-not-held", &[(DISK, "locking")]),
+    bug("quota-ignored", &[(DISK, "quota")]),
+    bug("open-layer-evicted", &[(QUOTA_AND_RECOVERY, "quota")]),
+    bug("layer-being-filled-evicted", &[(DISK, "quota")]),
+    bug("most-recently-used-evicted", &[(DISK, "quota")]),
+    bug("cut-file-served", &[(DISK, "reading")]),
+    bug("rebuilt-index-not-compared", &[(DISK, "reading")]),
+    bug("live-staging-file-removed", &[(DISK, "filling")]),
+];
