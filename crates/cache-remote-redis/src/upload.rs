@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{Digest, Error, LayerIndex, Result};
+use redis::Cmd;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -14,8 +15,10 @@ use crate::tier::Store;
 
 /// How long a chunk stays whose writer died.
 const STAGING_EXPIRY: Duration = Duration::from_secs(3600);
-/// Chunks being sent at once by all writers of a tier. Each is twice in memory, as the crate copies it: 4 MiB.
-pub(crate) const IN_FLIGHT: usize = 4;
+/// Chunks being sent at once by all writers of a tier. Each is twice in memory, as the crate copies it: 3 MiB.
+pub(crate) const IN_FLIGHT: usize = 3;
+/// What a request has besides the chunk: more than its key and its options.
+const REQUEST_LEN: usize = 1024;
 
 /// Chunks in Redis without an index yet. Unless they get one, they are removed when this is dropped.
 #[derive(Debug)]
@@ -49,8 +52,10 @@ impl Upload {
         while let Some(sent) = self.sending.try_join_next() {
             sent.map_err(task_failed)??;
         }
-        let mut request = redis::cmd("SET");
+        // All at once: growing by doubling would take twice as much.
+        let mut request = Cmd::with_capacity(5, bytes.len() + REQUEST_LEN);
         request
+            .arg("SET")
             .arg(keys::chunk(&self.digest, self.chunks))
             .arg(&bytes[..])
             .arg("EX")

@@ -1,7 +1,7 @@
 //! One inflate: receive and hash on the runtime, inflate on a thread of its own, with bounded buffers between.
 //!
 //! ```text
-//! blob stream ─► receive + hash (task) ─► 4 x 256 KiB ─► inflate (thread) ─► 4 x 256 KiB ─► consumer
+//! blob stream ─► receive + hash (task) ─► 3 x 256 KiB ─► inflate (thread) ─► 3 x 256 KiB ─► consumer
 //! ```
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
@@ -25,7 +25,7 @@ use super::input::{Input, PIECE_LEN, into_error, receive};
 use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
 
 /// Pieces of [`PIECE_LEN`] between two stages.
-const QUEUE_LEN: usize = 4;
+const QUEUE_LEN: usize = 3;
 
 /// The layer in `blob`. Nothing happens before the stream is polled; it ends with an error unless digest and size of the
 /// blob are right.
