@@ -18,9 +18,23 @@ use crate::operation::{Action, Operation, Reader, operation};
 use crate::promises;
 
 prop_state_machine! {
-    #![proptest_config(Config { max_shrink_iters: 20_000, ..Config::default() })]
+    #![proptest_config(config())]
     #[test]
     fn any_composition_keeps_the_promises(sequential 1..12 => Machine);
+}
+
+/// As many cases as `PROPTEST_CASES` says, or 2000.
+fn config() -> Config {
+    let default = Config::default();
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default.cases,
+        None => 2000,
+    };
+    Config {
+        cases,
+        max_shrink_iters: 20_000,
+        ..default
+    }
 }
 
 /// The layers never change and every answer is judged by what the sources hold, so the composition is all there is to know.

@@ -16,7 +16,7 @@ use cache_remote_s3::{S3Config, S3Tier};
 use futures_util::TryStreamExt;
 
 pub(crate) const CHUNK: usize = cache_core::CHUNK_LEN as usize;
-pub(crate) const PART: usize = 7 << 20;
+pub(crate) const PART: usize = 5 << 20;
 
 pub(crate) fn env(name: &str) -> String {
     let name = format!("LAYERCACHE_TEST_S3_{name}");
