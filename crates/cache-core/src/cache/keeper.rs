@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Inner;
 use super::search::Hit;
 use super::tasks::{Running, Tasks};
+use crate::guard::pause;
 use crate::{Acquired, Holder, LayerDescriptor, Lease, Release, planted};
 
 /// How long an answer about a lease may take.
@@ -83,7 +84,7 @@ impl Lessee {
             return Turn::Alone;
         };
         let mut seen: Option<(Holder, Instant)> = None;
-        let mut pause = FIRST_PAUSE;
+        let mut looks = 0;
         loop {
             let mine = match timeout(ANSWER_WITHIN, leases.acquire(&layer.digest)).await {
                 Ok(Ok(Acquired::Held(lease))) => self.keep(lease, source),
@@ -109,8 +110,8 @@ impl Lessee {
                 Err(_) => return Turn::Alone,
             };
             if mine.is_none() {
-                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                pause = (pause * 2).min(LAST_PAUSE);
+                sleep(pause(FIRST_PAUSE, LAST_PAUSE, looks)).await;
+                looks = looks.saturating_add(1);
             }
             // With the lease held nobody else publishes the layer any more; before, somebody may just have.
             match (entry.source.open(layer).await, mine) {

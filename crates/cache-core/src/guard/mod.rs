@@ -13,6 +13,7 @@ mod timeout;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backoff::pause;
 pub use breaker::{Breaker, BreakerConfig, BreakerHandle, BreakerState};
 pub use guarded::Guarded;
 pub use limit::{Limit, Places};
