@@ -1,12 +1,14 @@
 //! Development tasks. `cargo xtask` without arguments lists them.
 
 mod apt;
+mod bench;
 mod ci;
 mod dirs;
 mod environment;
 mod features;
 mod fuzz;
 mod images;
+mod instructions;
 mod mutants;
 mod planted;
 mod servers;
@@ -32,6 +34,9 @@ usage: cargo xtask TASK
                start the servers of the tests, print their environment and stay until ctrl-c
   soak --minutes N [--seed N]
                read random images while tiers fail and recover; reports wrong bytes, leftovers and memory
+  bench [--only ROW,...] [--json FILE] [--runs N] [--profile NAME] [--write]
+               measure the library beside its references, in turns; --write puts the figures into docs/performance.md
+  instructions count the instructions of a warm read, and hold them to a limit
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   planted [BUG]
                plant bugs in cache-core and cache-disk, one after the other, and see that the tests catch each
@@ -55,7 +60,15 @@ fn main() -> Result<()> {
         }
         _ => (S3Kind::S3s, rest),
     };
-    let takes_arguments = ["test", "soak", "fuzz", "planted", "mutants", images::BUILD_TASK];
+    let takes_arguments = [
+        "test",
+        "bench",
+        "soak",
+        "fuzz",
+        "planted",
+        "mutants",
+        images::BUILD_TASK,
+    ];
     if !rest.is_empty() && !takes_arguments.contains(&task) {
         bail!("`cargo xtask {task}` takes no such arguments\n\n{HELP}");
     }
@@ -67,6 +80,8 @@ fn main() -> Result<()> {
         "images" => images::ensure(&sh).map(drop),
         images::BUILD_TASK => images::build_task(&sh, rest),
         "serve" => servers::serve(&sh, s3),
+        "bench" => bench::run(&sh, rest),
+        "instructions" => instructions::run(&sh),
         "soak" => soak::run(&sh, rest),
         "ci" => ci::run(&sh),
         "planted" => planted::run(&sh, rest.first().map(String::as_str)),

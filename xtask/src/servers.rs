@@ -3,7 +3,7 @@
 
 mod directory;
 mod ports;
-mod process;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod registry;
 pub(crate) mod s3;

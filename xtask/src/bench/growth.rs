@@ -1,0 +1,131 @@
+//! How throughput grows with what goes on at once.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::lab::Lab;
+use super::memory::{SLICE_LEN, SLICES};
+use super::plot::{self, Plot};
+use super::row::median;
+
+pub(super) const NAME: &str = "growth";
+
+/// Readers at once.
+const READERS: [u64; 7] = [1, 2, 4, 16, 64, 256, 1000];
+/// Reads, by all together.
+const READS: u64 = 1_000_000;
+/// Layers at once.
+const FILLS: [u64; 4] = [1, 2, 4, 8];
+
+/// How much was done in a second, with how many at once, and how many cores were busy.
+pub(super) struct Point {
+    pub(super) at_once: u64,
+    pub(super) rate: f64,
+    cores: f64,
+}
+
+pub(super) struct Growth {
+    /// Reads of 4 KiB a second.
+    pub(super) reads: Vec<Point>,
+    /// MiB of layers a second.
+    pub(super) fills: Vec<Point>,
+}
+
+pub(super) fn measure(lab: &Lab, runs: usize) -> Result<Growth> {
+    let image = lab.slices()?.reference();
+    let mut fills = Vec::new();
+    for at_once in FILLS.into_iter().filter(|at_once| *at_once <= SLICES) {
+        fills.push(point(at_once, runs, || {
+            lab.clear("cold")?;
+            let limit = format!("max_concurrent_fills = {at_once}\n");
+            let config = lab.config("fills", &[&limit, &lab.disk("cold")])?;
+            let first = at_once.to_string();
+            let figures = lab.work([
+                "fill",
+                "--config",
+                &config.to_string_lossy(),
+                "--image",
+                &image,
+                "--first",
+                &first,
+            ])?;
+            let mib = (at_once * SLICE_LEN) as f64 / f64::from(1 << 20);
+            Ok((mib / figures.seconds, figures.cpu_seconds / figures.seconds))
+        })?);
+    }
+    let mut reads = Vec::new();
+    for at_once in READERS {
+        reads.push(point(at_once, runs, || {
+            let config = lab.config("warm", &[&lab.disk("warm")])?;
+            let (layout, readers, count) = (lab.layout("gzip"), at_once.to_string(), READS.to_string());
+            let figures = lab.work([
+                "read",
+                "--config",
+                &config.to_string_lossy(),
+                "--image",
+                &layout,
+                "--via",
+                "layer",
+                "--order",
+                "random",
+                "--len",
+                "4096",
+                "--count",
+                &count,
+                "--readers",
+                &readers,
+            ])?;
+            Ok((
+                READS as f64 / figures.seconds,
+                figures.cpu_seconds / figures.seconds,
+            ))
+        })?);
+    }
+    Ok(Growth { reads, fills })
+}
+
+fn point(at_once: u64, runs: usize, mut run: impl FnMut() -> Result<(f64, f64)>) -> Result<Point> {
+    let runs = (0..runs).map(|_| run()).collect::<Result<Vec<_>>>()?;
+    let (mut rates, mut cores): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    Ok(Point {
+        at_once,
+        rate: median(&mut rates),
+        cores: median(&mut cores),
+    })
+}
+
+pub(super) fn tables(growth: &Growth) -> String {
+    let table = |head: &str, points: &[Point]| {
+        let mut table = format!("| {head} | cores busy |\n|---|---|---|\n");
+        for Point { at_once, rate, cores } in points {
+            let _ = writeln!(table, "| {at_once} | {rate:.0} | {cores:.1} |");
+        }
+        table
+    };
+    format!(
+        "{}\n{}",
+        table("readers | reads of 4 KiB a second", &growth.reads),
+        table("fills at once | MiB of layers a second", &growth.fills)
+    )
+}
+
+/// The two plots, with the names of their files.
+pub(super) fn plots(growth: &Growth) -> Result<[(&'static str, String); 2]> {
+    let reads = Plot {
+        title: "Reads of 4 KiB, page cache warm",
+        x: "readers at once",
+        y: "reads a second",
+        points: &growth.reads,
+    };
+    let fills = Plot {
+        title: "Fills from a layout, gzip",
+        x: "layers at once",
+        y: "MiB a second",
+        points: &growth.fills,
+    };
+    Ok([
+        ("reads.svg", plot::draw(&reads)?),
+        ("fills.svg", plot::draw(&fills)?),
+    ])
+}
