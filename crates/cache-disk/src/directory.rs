@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use cache_core::{Error, Result};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::failure::failure;
@@ -58,16 +58,30 @@ impl Directory {
     /// The directory to work in. All names are resolved against its descriptor, so that nobody who swaps a component of
     /// the path can redirect the tier.
     pub(crate) fn current(&self) -> Result<Arc<Handle>> {
-        let current = Arc::clone(&self.current.read().unwrap_or_else(|poison| poison.into_inner()));
-        let linked = rustix::fs::fstat(&current.fd).is_ok_and(|stat| stat.st_nlink > 0);
-        if linked {
+        if let Some(current) = self.still_there() {
             return Ok(current);
         }
         let opened = Arc::new(Handle::open(&self.path, self.force_staging)?);
         *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::clone(&opened);
         Ok(opened)
     }
+
+    /// The directory that was opened last, unless it was removed since. Does not block.
+    pub(crate) fn still_there(&self) -> Option<Arc<Handle>> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(|poison| poison.into_inner()));
+        let linked = rustix::fs::fstat(&current.fd).is_ok_and(|stat| stat.st_nlink > 0);
+        linked.then_some(current)
+    }
 }
+
+/// What takes more than a look at the kernel's memory fails.
+const IN_MEMORY: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_SYMLINKS);
+
+/// How a file is opened for reading. Without `NONBLOCK`, opening a FIFO would wait for a writer.
+const TO_READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 
 /// An open, checked cache directory and what was learned of its file system.
 #[derive(Debug)]
@@ -125,9 +139,7 @@ impl Handle {
     /// # Errors
     /// `Corrupt` when it is something the tier does not put there: not a regular file, or somebody else's.
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>> {
-        // Without NONBLOCK, opening a FIFO would wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(self, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(self, name, TO_READ, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NXIO) => {
@@ -148,6 +160,19 @@ impl Handle {
             )));
         }
         Ok(Some(file))
+    }
+
+    /// Opens a file of the tier for reading, if that takes no more than what the kernel has in memory: without waiting for the disk.
+    pub(crate) fn open_cached(&self, name: &str) -> Option<File> {
+        let opened = rustix::fs::openat2(self, name, TO_READ, Mode::empty(), IN_MEMORY);
+        opened.ok().map(File::from)
+    }
+
+    /// What is known of the file of this name, as far as the kernel has it in memory.
+    pub(crate) fn stat_cached(&self, name: &str) -> Option<Stat> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat2(self, name, flags, Mode::empty(), IN_MEMORY).ok()?;
+        rustix::fs::fstat(fd).ok()
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {

@@ -3,19 +3,18 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result, planted};
 
 use crate::directory::{Handle, still_names};
 use crate::failure::{blocking, failure};
 use crate::layout::{INDEX, LAYER, file_name};
+use crate::proven::is_fresh;
 use crate::publish::NewFile;
 use crate::reader::{DiskReader, read_up_to};
 use crate::tier::Store;
 
-/// How exact the time of last use is.
-const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest index that is read: that of a layer of 1 TiB has 64 MiB.
 const MAX_INDEX_LEN: u64 = 65 << 20;
 const HASH_PIECE_LEN: usize = 1 << 20;
@@ -34,6 +33,9 @@ impl Store {
     /// # Errors
     /// `Corrupt` when what is there is not the layer, or cannot be shown to be; `Invalid` when it is, but not the one that the image claims.
     pub(crate) async fn find(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Option<Arc<DiskReader>>> {
+        if let Some(reader) = self.open_again(layer) {
+            return Ok(Some(reader));
+        }
         match self.look(layer, None).await? {
             Look::Absent => Ok(None),
             Look::Found(reader) => Ok(Some(reader)),
@@ -71,15 +73,18 @@ impl Store {
         let metadata = file
             .metadata()
             .map_err(|error| failure("examine the layer", error))?;
-        let index = match (read_index(&dir, layer)?, &layer.diff_id) {
-            (Some(index), _) => index,
+        let (index, index_file) = match (read_index(&dir, layer)?, &layer.diff_id) {
+            (Some((index, file)), _) => (index, Some(file)),
             (None, None) => {
                 return Err(Error::corrupt(
                     "the layer has lost its index, and without a diff ID it cannot be verified",
                 ));
             }
             (None, Some(_)) if !may_hash => return Ok(Look::NeedsHashing),
-            (None, Some(diff_id)) => rebuild_index(&dir, &layer.digest, diff_id, &file, metadata.len())?,
+            (None, Some(diff_id)) => {
+                let index = rebuild_index(&dir, &layer.digest, diff_id, &file, metadata.len())?;
+                (index, None)
+            }
         };
         if *index.digest() != layer.digest {
             return Err(Error::corrupt(
@@ -112,6 +117,10 @@ impl Store {
         }
         touch(&file, metadata.modified().ok());
         let len = index.len();
+        if let Some(Ok(index_file)) = index_file.map(rustix::fs::fstat) {
+            self.proven
+                .note(layer.digest, *index.diff_id(), &file, &index_file);
+        }
         Ok(Look::Found(Arc::new(DiskReader::complete(
             &self.name,
             layer.digest,
@@ -122,15 +131,15 @@ impl Store {
     }
 }
 
-/// The index next to a layer; `None` when it is missing or cannot be read as one.
-pub(crate) fn read_index(dir: &Handle, layer: &LayerDescriptor) -> Result<Option<LayerIndex>> {
+/// The index next to a layer, and its file; `None` when it is missing or cannot be read as one.
+pub(crate) fn read_index(dir: &Handle, layer: &LayerDescriptor) -> Result<Option<(LayerIndex, File)>> {
     let Some(file) = dir.open_file(&file_name(&layer.digest, INDEX))? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    let read = file.take(MAX_INDEX_LEN).read_to_end(&mut bytes);
+    let read = (&file).take(MAX_INDEX_LEN).read_to_end(&mut bytes);
     read.map_err(|error| failure("read the layer's index", error))?;
-    Ok(LayerIndex::decode(&bytes).ok())
+    Ok(LayerIndex::decode(&bytes).ok().map(|index| (index, file)))
 }
 
 /// Makes the index of a layer that lost it from the layer itself, and puts it next to the layer. Only the diff ID proves
@@ -195,11 +204,7 @@ pub(crate) fn hash(
 
 /// Notes that a layer was used. Not worth failing a read for: the directory may have become read-only.
 fn touch(file: &File, modified: Option<SystemTime>) {
-    // A time in the future would keep the layer from ever being evicted.
-    let fresh = modified
-        .and_then(|time| time.elapsed().ok())
-        .is_some_and(|age| age < TOUCH_INTERVAL);
-    if !fresh {
+    if !modified.is_some_and(is_fresh) {
         let _ = file.set_modified(SystemTime::now());
     }
 }

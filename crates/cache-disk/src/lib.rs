@@ -34,6 +34,7 @@ mod find;
 mod layout;
 mod lock;
 mod maintenance;
+mod proven;
 mod publish;
 mod quota;
 mod reader;

@@ -187,7 +187,7 @@ fn verify(dir: &Handle, layer: &LayerDescriptor, go_on: &mut dyn FnMut(u64) -> b
         .metadata()
         .map_err(|error| failure("examine the layer", error))?
         .len();
-    let index = read_index(dir, layer)?;
+    let index = read_index(dir, layer)?.map(|(index, _)| index);
     let algorithm = index
         .as_ref()
         .map_or(Algorithm::Sha256, |index| index.diff_id().algorithm());

@@ -20,6 +20,7 @@ use crate::directory::{Directory, Handle};
 use crate::failure::failure;
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
+use crate::proven::Proven;
 use crate::recovery::{remove_abandoned, remove_leftovers};
 use crate::writer::DiskWriter;
 
@@ -43,6 +44,7 @@ pub(crate) struct Store {
     pub(crate) config: DiskConfig,
     pub(crate) directory: Directory,
     pub(crate) evicted_layers: AtomicU64,
+    pub(crate) proven: Proven,
     /// One layer is hashed at a time: it keeps a processor and a disk busy.
     pub(crate) hashing: Arc<Semaphore>,
     /// Whether leftovers were looked for.
@@ -75,6 +77,7 @@ impl DiskTier {
             config,
             directory,
             evicted_layers: AtomicU64::new(0),
+            proven: Proven::default(),
             hashing: Arc::new(Semaphore::new(1)),
             recovered: AtomicBool::new(false),
         };

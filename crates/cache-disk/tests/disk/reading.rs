@@ -85,6 +85,33 @@ async fn bytes_that_are_not_in_the_page_cache_are_read_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_layer_that_was_opened_before_is_looked_at_again_once_anything_of_it_has_changed() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let layer = Layer::new(1, BIG);
+    fill(&tier, &layer).await;
+    let path = cache.path(&layer, "decompressed");
+    let again = || async { read_all(&open(&tier, &layer).await.unwrap()).await };
+    for _ in 0..2 {
+        assert_eq!(again().await, layer.bytes);
+    }
+    // The time of last use is kept all the same.
+    cache.age(&layer, 3600);
+    assert_eq!(again().await, layer.bytes);
+    let used = fs::metadata(&path).unwrap().modified().unwrap();
+    assert!(used.elapsed().unwrap().as_secs() < 1800);
+    // Another claim is judged by the index.
+    let other = layer.descriptor.clone().with_diff_id(Digest::sha256_of(b"other"));
+    assert_eq!(tier.open(&other).await.unwrap_err().kind(), ErrorKind::Invalid);
+    // Another file is another file, of the same length too.
+    fs::remove_file(cache.path(&layer, "index")).unwrap();
+    let kept = fs::File::open(&path).unwrap();
+    damage(&path, |bytes| bytes[BIG / 2] ^= 1);
+    assert_eq!(open_error(&tier, &layer).await.kind(), ErrorKind::Corrupt);
+    drop(kept);
+}
+
+#[tokio::test]
 async fn an_empty_layer_is_a_layer() {
     let cache = Cache::new();
     let tier = cache.tier();
