@@ -110,6 +110,7 @@ pub(super) const BUGS: &[Bug] = &[
     bug("cut-file-served", &[(DISK, "reading")]),
     bug("rebuilt-index-not-compared", &[(DISK, "reading")]),
     bug("live-staging-file-removed", &[(DISK, "filling")]),
+    bug("failed-sync-repeated", &[(DISK, "crash::failures")]),
     // What only a power loss shows.
     bug("file-not-synced", &[(DISK, "crash::power_loss")]),
     bug("directory-not-synced", &[(DISK, "crash::power_loss")]),

@@ -23,25 +23,26 @@ pub enum Action {
     Fail(&'static str),
 }
 
-/// A system call of a process that is run again: the `nth` one of its name that some thread makes, from 1.
+/// A system call of a process that is run again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Point {
     /// The name of the call.
     pub call: String,
-    /// Which one of a thread.
+    /// Which one of its name that some thread makes, from 1; 0 for all of them.
     pub nth: usize,
-    /// Calls on other directories do not count.
-    pub within: Option<PathBuf>,
+    /// Calls on anything but these files and directories do not count; all do when there are none.
+    pub on: Vec<PathBuf>,
 }
 
 impl Point {
-    /// The same of a run on another directory.
+    /// The same of a run on another cache directory.
     #[must_use]
     pub fn in_place_of(&self, dir: &Path) -> Self {
-        Self {
-            within: self.within.as_ref().map(|_| dir.to_owned()),
-            ..self.clone()
+        let mut point = self.clone();
+        if !point.on.is_empty() {
+            point.on = directories(dir);
         }
+        point
     }
 
     /// Whether a process that has ended leaves other files behind the call than in front of it.
@@ -56,6 +57,11 @@ impl Point {
     pub fn takes_space(&self) -> bool {
         !matches!(&*self.call, "flock" | "utimensat" | "fchmod" | "unlinkat")
     }
+}
+
+/// The directories that names of a cache directory are in.
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    vec![dir.to_owned(), dir.join("lock"), dir.join("staging")]
 }
 
 /// A run of a command under strace.
@@ -119,11 +125,13 @@ impl Strace {
                 Action::Kill => "signal=KILL".to_owned(),
                 Action::Fail(error) => format!("error={error}"),
             };
-            strace.arg(format!("--inject={}:{action}:when={}", point.call, point.nth));
-            if let Some(dir) = &point.within {
-                for dir in [dir.clone(), dir.join("lock"), dir.join("staging")] {
-                    strace.arg("--trace-path").arg(dir);
-                }
+            let when = match point.nth {
+                0 => String::new(),
+                nth => format!(":when={nth}"),
+            };
+            strace.arg(format!("--inject={}:{action}{when}", point.call));
+            for path in &point.on {
+                strace.arg("--trace-path").arg(path);
             }
         }
         strace
@@ -176,10 +184,15 @@ pub fn points(trace: &[Call], dir: &Path) -> Vec<Point> {
         if *count > *most {
             *most = *count;
             if here && changes(call) {
+                let on = if counted_here_alone {
+                    directories(dir)
+                } else {
+                    Vec::new()
+                };
                 points.push(Point {
                     call: call.name.clone(),
                     nth: *count,
-                    within: counted_here_alone.then(|| dir.to_owned()),
+                    on,
                 });
             }
         }
