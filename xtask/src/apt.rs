@@ -8,6 +8,9 @@ use xshell::{Shell, cmd};
 /// The suite the image fixtures are made of.
 pub(crate) const SUITE: &str = "bookworm";
 
+/// With it the tests of crashes end processes at any system call.
+pub(crate) const STRACE: &[&str] = &["strace"];
+
 /// Installs those of `packages` that are missing.
 pub(crate) fn ensure(sh: &Shell, packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages

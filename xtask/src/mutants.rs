@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::{dirs, tools};
+use crate::{apt, dirs, tools};
 
 /// What is mutated unless a package is named.
 const PACKAGES: &[&str] = &["cache-core", "cache-disk"];
@@ -19,6 +19,7 @@ const SURVIVED: [i32; 2] = [2, 3];
 
 /// Mutates, and prints what survives. `arguments` go to cargo-mutants; its settings are in `.cargo/mutants.toml`.
 pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
+    apt::ensure(sh, apt::STRACE)?;
     let tool = tools::ensure(sh, tools::MUTANTS)?;
     let output = dirs::target(sh)?.join("mutants");
     fs::create_dir_all(&output)?;

@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use xshell::{Shell, cmd};
 
 use self::bugs::{BUGS, Bug, PACKAGES, Suite};
-use crate::dirs;
+use crate::{apt, dirs};
 
 /// Names the bug, for the build with `--cfg planted`.
 const VARIABLE: &str = "LAYERCACHE_PLANTED";
@@ -34,6 +34,7 @@ pub(crate) fn run(sh: &Shell, only: Option<&str>) -> Result<()> {
         .collect();
     ensure!(!bugs.is_empty(), "no such bug: choose one of {table:?}");
 
+    apt::ensure(sh, apt::STRACE)?;
     let start = Instant::now();
     let step = |what: &str| eprintln!("[{:4.0} s] {what}", start.elapsed().as_secs_f64());
     step("building the suites");

@@ -5,10 +5,11 @@ use xshell::{Shell, cmd};
 
 use crate::servers::Servers;
 use crate::servers::s3::S3Kind;
-use crate::{dirs, environment, images};
+use crate::{apt, dirs, environment, images};
 
 /// Runs the tests, with S3 of the kind `s3`. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
 pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
+    apt::ensure(sh, apt::STRACE)?;
     cmd!(
         sh,
         "cargo build --locked --profile quick --package layercache --features full"

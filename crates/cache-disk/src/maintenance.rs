@@ -10,7 +10,7 @@ use crate::directory::Handle;
 use crate::failure::{blocking, failure};
 use crate::find::{hash, read_index};
 use crate::layout::{LAYER, file_name};
-use crate::quota::{Purpose, free_bytes, lock_quota};
+use crate::quota::{Purpose, free_bytes, lock_quota, sync_removal};
 use crate::recovery::remove_leftovers;
 use crate::tier::{DiskTier, Store};
 
@@ -136,6 +136,7 @@ impl DiskTier {
                     report.removed_bytes += files.bytes;
                 }
             }
+            sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
             report.removed_leftovers = leftovers(dir)?;
             let left = store.usage(dir)?;
             (report.layers, report.bytes) = (left.layers, left.bytes);

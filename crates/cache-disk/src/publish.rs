@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
+use cache_core::planted;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -68,13 +69,16 @@ impl NewFile {
 
     /// Makes the content durable, which giving it a name does as well: this does it ahead.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        if planted::is("file-not-synced") {
+            return Ok(());
+        }
         self.file.sync_data()
     }
 
     /// Gives the file its name in place of any file that has it, durably: first the content, then the name.
     pub(crate) fn publish(&mut self, name: &str) -> io::Result<()> {
         self.replace(name)?;
-        let durable = self.dir.sync();
+        let durable = self.dir.sync().map_err(not_to_be_repeated);
         if durable.is_err() {
             // What may vanish in a power loss was not published.
             self.dir.unlink(name)?;
@@ -85,7 +89,7 @@ impl NewFile {
     /// Gives the file its name in place of any file that has it. The content is durable, the name only once the directory
     /// is synced: for files that can be rebuilt.
     pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
-        self.sync()?;
+        self.sync().map_err(not_to_be_repeated)?;
         if self.staged.is_none() {
             match self.link_anonymous(&self.dir, name) {
                 // Linking replaces nothing, renaming does.
@@ -160,6 +164,15 @@ impl Drop for StagingName {
 
 fn mode() -> Mode {
     Mode::RUSR | Mode::RGRP | Mode::ROTH
+}
+
+/// What a sync failed to keep is lost, and the next one succeeds without it: even on a full disk, for which others evict and
+/// try again, the file is to be given up.
+fn not_to_be_repeated(error: io::Error) -> io::Error {
+    if planted::is("failed-sync-repeated") {
+        return error;
+    }
+    io::Error::other(error)
 }
 
 /// Finds a name that `make` does not know yet, and returns it. The clock makes it differ from those of other tasks, and of

@@ -21,7 +21,9 @@ use crate::failure::failure;
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
 use crate::proven::Proven;
+use crate::quota::{remove_files, sync_removal};
 use crate::recovery::{remove_abandoned, remove_leftovers};
+use crate::scan::companions_of;
 use crate::writer::DiskWriter;
 
 /// How long a busy lock is waited for before the next look: at first, and at most.
@@ -126,9 +128,10 @@ impl DiskTier {
         let layer = layer.clone();
         let writer = self.off_the_runtime("create", move |store, dir| {
             if damaged {
-                let name = file_name(&layer.digest, LAYER);
-                dir.unlink(&name)
-                    .map_err(|error| failure(&format!("remove {name}"), error))?;
+                companions_of(dir, &layer.digest)
+                    .and_then(|companions| remove_files(dir, &layer.digest, &companions))
+                    .and_then(|_| sync_removal(dir))
+                    .map_err(|error| failure("remove a layer that is wrong", error))?;
             }
             DiskWriter::begin(store, &layer, lock)
         });
@@ -226,6 +229,7 @@ impl Tier for DiskTier {
         self.off_the_runtime("remove", move |store, dir| {
             store
                 .remove_layer(dir, &of)
+                .and_then(|removed| sync_removal(dir).map(|()| removed))
                 .map_err(|error| failure("remove the layer", error))
         })
         .await

@@ -3,10 +3,12 @@
 //! [`laws`] are what the contracts of sources and tiers promise, as tests: [`tier_laws!`] and [`source_laws!`] run them all.
 //! [`sim`] has sources that do what a generated test case says, in virtual time.
 //! [`FaultProxy`] stands between a client and any server, and does to their connections what networks do.
+//! [`crash`] ends processes at any system call, and tells what a power loss leaves of a directory.
 //! [`RedisServer`] is a real Redis of one test alone, to be killed, stalled and restarted.
 //!
 //! Everything here is for tests: what cannot be set up panics, with a message that says what is missing.
 
+pub mod crash;
 mod fault;
 pub mod laws;
 mod proxy;

@@ -43,7 +43,6 @@ const fn bug(name: &'static str, caught_by: &'static [(Suite, &'static str)]) ->
     Bug { name, caught_by }
 }
 
-/// Not here is what only a power loss would show: no sync of a file or of the directory.
 pub(super) const BUGS: &[Bug] = &[
     // What is believed.
     bug(
@@ -111,4 +110,9 @@ pub(super) const BUGS: &[Bug] = &[
     bug("cut-file-served", &[(DISK, "reading")]),
     bug("rebuilt-index-not-compared", &[(DISK, "reading")]),
     bug("live-staging-file-removed", &[(DISK, "filling")]),
+    bug("failed-sync-repeated", &[(DISK, "crash::failures")]),
+    // What only a power loss shows.
+    bug("file-not-synced", &[(DISK, "crash::power_loss")]),
+    bug("directory-not-synced", &[(DISK, "crash::power_loss")]),
+    bug("wrong-layer-comes-back", &[(DISK, "crash::power_loss")]),
 ];

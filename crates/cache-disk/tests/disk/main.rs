@@ -1,5 +1,6 @@
 //! What the disk tier promises, seen from outside: through its contracts and in its directory.
 
+mod crash;
 mod directory;
 mod filling;
 mod locking;

@@ -67,6 +67,12 @@ impl Cache {
         }
     }
 
+    /// In memory where there is a file system for that: to be synced thousands of times, and not to last.
+    pub(crate) fn in_memory() -> Self {
+        let root = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        Self { root: root.unwrap() }
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         self.root.path().join("clip")
     }
@@ -161,8 +167,15 @@ pub(crate) async fn fill(tier: &DiskTier, layer: &Layer) -> Arc<dyn LayerReader>
     try_fill(tier, layer).await.unwrap()
 }
 
+pub(crate) async fn try_open(
+    tier: &DiskTier,
+    layer: &Layer,
+) -> cache_core::Result<Option<Arc<dyn LayerReader>>> {
+    tier.open(&layer.descriptor).await
+}
+
 pub(crate) async fn open(tier: &DiskTier, layer: &Layer) -> Option<Arc<dyn LayerReader>> {
-    tier.open(&layer.descriptor).await.unwrap()
+    try_open(tier, layer).await.unwrap()
 }
 
 pub(crate) async fn is_cached(tier: &DiskTier, layer: &Layer) -> bool {

@@ -38,6 +38,13 @@ impl Sandbox {
         Self { root, runs }
     }
 
+    /// One in memory, where there is a file system for that: for what is small and done many times.
+    pub(crate) fn in_memory() -> Self {
+        let root = TempDir::new_in("/dev/shm").map_or_else(|_| Self::new().root, |root| root);
+        let runs = AtomicU32::new(0);
+        Self { root, runs }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }

@@ -4,5 +4,5 @@ mod cost;
 mod faults;
 mod real_image;
 mod relay;
-mod share;
+pub(crate) mod share;
 mod workers;

@@ -16,26 +16,26 @@ use crate::registry::Registry;
 use crate::sandbox::Sandbox;
 
 /// A `[[tier]]` table: a local disk of a worker's own.
-pub(super) fn disk(sandbox: &Sandbox, name: &str) -> String {
+pub(crate) fn disk(sandbox: &Sandbox, name: &str) -> String {
     let dir = sandbox.path(name);
     format!("[[tier]]\nkind = \"disk\"\ndir = {dir:?}\n")
 }
 
-pub(super) const REGISTRY: &str = "[[tier]]\nkind = \"registry\"\n";
+pub(crate) const REGISTRY: &str = "[[tier]]\nkind = \"registry\"\n";
 
 /// Time-outs of the tests: what stalls should not hold them up, and what is alive on a busy machine should not fail them.
-pub(super) const TIMEOUT: &str = "timeout = \"2s\"\n";
+pub(crate) const TIMEOUT: &str = "timeout = \"2s\"\n";
 
-pub(super) fn redis(url: &str) -> String {
+pub(crate) fn redis(url: &str) -> String {
     format!("[[tier]]\nkind = \"redis\"\nurl = {url:?}\n")
 }
 
-pub(super) fn redis_at(address: SocketAddr) -> String {
+pub(crate) fn redis_at(address: SocketAddr) -> String {
     redis(&format!("redis://{address}"))
 }
 
 /// The bucket of the tests, through `endpoint`, with a prefix for one test alone.
-pub(super) fn s3_at(endpoint: &str, prefix: &str) -> String {
+pub(crate) fn s3_at(endpoint: &str, prefix: &str) -> String {
     let s3 = environment::s3();
     format!(
         "[[tier]]\nkind = \"s3\"\nendpoint = {endpoint:?}\nprefix = {prefix:?}\nbucket = {:?}\nregion = {:?}\n\
@@ -44,34 +44,34 @@ pub(super) fn s3_at(endpoint: &str, prefix: &str) -> String {
     )
 }
 
-pub(super) fn s3(prefix: &str) -> String {
+pub(crate) fn s3(prefix: &str) -> String {
     s3_at(&environment::s3().endpoint, prefix)
 }
 
 /// Where the bucket of the tests is served.
-pub(super) fn s3_address() -> SocketAddr {
+pub(crate) fn s3_address() -> SocketAddr {
     let endpoint = environment::s3().endpoint;
     endpoint.strip_prefix("http://").unwrap().parse().unwrap()
 }
 
 /// A prefix that no other test and no earlier run has.
-pub(super) fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("it-{}-{number}/", std::process::id())
 }
 
 /// An image of several layers in a registry that counts what is fetched.
-pub(super) struct SmallImage {
-    pub(super) registry: Registry,
+pub(crate) struct SmallImage {
+    pub(crate) registry: Registry,
     /// The layers, the base first.
-    pub(super) layers: Vec<Vec<u8>>,
+    pub(crate) layers: Vec<Vec<u8>>,
     fetched: Arc<Mutex<BTreeMap<String, u32>>>,
 }
 
 impl SmallImage {
     /// Lengths around the boundaries of chunks, and one of many chunks. No other image has these layers.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let layers: Vec<Vec<u8>> = [3_000_000, 2 * 524_288, 100]
@@ -103,12 +103,12 @@ impl SmallImage {
     }
 
     /// How often each layer was asked for.
-    pub(super) fn fetches(&self) -> Vec<u32> {
+    pub(crate) fn fetches(&self) -> Vec<u32> {
         self.fetched.lock().unwrap().values().copied().collect()
     }
 
     /// A worker composed as `toml` says, and the layers of the image as it knows them.
-    pub(super) async fn worker(&self, toml: &str) -> Worker {
+    pub(crate) async fn worker(&self, toml: &str) -> Worker {
         let config = Config::parse(toml).unwrap();
         let stack = Stack::assemble(&config, &Kinds::builtin()).unwrap();
         let location = self.registry.image().parse().unwrap();
@@ -121,14 +121,14 @@ impl SmallImage {
 }
 
 /// One worker in this process.
-pub(super) struct Worker {
-    pub(super) stack: Stack,
-    pub(super) layers: Vec<LayerDescriptor>,
+pub(crate) struct Worker {
+    pub(crate) stack: Stack,
+    pub(crate) layers: Vec<LayerDescriptor>,
 }
 
 impl Worker {
     /// Reads each layer at some offsets and from beginning to end: all of it must be right.
-    pub(super) async fn reads_right(&self, image: &SmallImage) {
+    pub(crate) async fn reads_right(&self, image: &SmallImage) {
         for (layer, expected) in self.layers.iter().zip(&image.layers) {
             let reader = self.stack.open(layer).await.unwrap();
             let len = expected.len();
@@ -149,22 +149,22 @@ impl Worker {
         }
     }
 
-    pub(super) fn report(&self, name: &str) -> SourceReport {
+    pub(crate) fn report(&self, name: &str) -> SourceReport {
         let mut sources = self.stack.sources().into_iter();
         sources.find(|source| source.name == name).unwrap()
     }
 
-    pub(super) fn inflates(&self) -> u64 {
+    pub(crate) fn inflates(&self) -> u64 {
         self.stack.inflate_stats().inflates()
     }
 
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.stack.cache().close().await;
     }
 }
 
 /// A worker that comes and goes: it reads the image, and leaves it where `toml` says.
-pub(super) async fn publish(image: &SmallImage, toml: &str) {
+pub(crate) async fn publish(image: &SmallImage, toml: &str) {
     let worker = image.worker(toml).await;
     worker.reads_right(image).await;
     worker.close().await;
