@@ -4,7 +4,11 @@
 //! ([`operation`]). [`machine`] runs it in virtual time on one thread, so a case does the same each time it is run, and
 //! shrinks. What must hold is in [`promises`]. `PROPTEST_CASES` says how many cases are made.
 
+mod cluster;
 mod composition;
 mod machine;
 mod operation;
 mod promises;
+mod reading;
+mod sources;
+mod worker;
