@@ -131,7 +131,7 @@ impl Job {
 
     /// Whoever waits for the layer to be published waits no longer.
     fn give_up(self) {
-        if let (Some(lease), false) = (self.lease, planted::is("giving-up-not-told")) {
+        if let Some(lease) = self.lease {
             lease.release(Release::GiveUp);
         }
     }

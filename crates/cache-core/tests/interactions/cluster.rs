@@ -1,6 +1,6 @@
 //! The hosts, their processes, and all that they share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,12 @@ pub(crate) struct Cluster {
 /// What was done so far that some promises are not made for.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
-    /// A process was killed.
+    /// A process was killed since all have started.
     pub(crate) killed: AtomicBool,
+    /// How many processes were killed.
+    pub(crate) deaths: AtomicUsize,
+    /// A layer was taken from a tier that keeps it.
+    pub(crate) lost: AtomicBool,
     /// A layer was published on request, whoever had it.
     pub(crate) published: AtomicBool,
     /// A layer was taken from a tier, or put there, while somebody was at work.
@@ -61,6 +65,9 @@ impl Cluster {
         for tier in self.sources.iter().flat_map(Source::tiers) {
             tier.crash();
         }
+        self.past
+            .deaths
+            .fetch_add(self.composition.hosts.len(), Ordering::Relaxed);
     }
 
     fn start(&self, host: usize) -> Worker {
@@ -89,6 +96,7 @@ impl Cluster {
         killed.process.kill();
         *killed = self.start(killed.process.host());
         self.past.killed.store(true, Ordering::Relaxed);
+        self.past.deaths.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until all processes are at rest: then they hold nothing.
@@ -144,6 +152,7 @@ impl Cluster {
             }
             Action::Remove { layer, .. } => {
                 self.past.disturbed.store(true, Ordering::Relaxed);
+                self.past.lost.store(true, Ordering::Relaxed);
                 (layer, false)
             }
         };

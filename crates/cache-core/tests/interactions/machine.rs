@@ -161,6 +161,7 @@ impl StateMachineTest for Machine {
             } => {
                 if let Some(tier) = tier(process, source) {
                     tier.evict(&digest_of(layer));
+                    cluster.past.lost.store(true, Ordering::Relaxed);
                 }
             }
             Operation::Wait(seconds) => machine.run(async { sleep(Duration::from_secs(seconds)).await }),

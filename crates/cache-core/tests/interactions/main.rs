@@ -10,5 +10,6 @@ mod machine;
 mod operation;
 mod promises;
 mod reading;
+mod regressions;
 mod sources;
 mod worker;

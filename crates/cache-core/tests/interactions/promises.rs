@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cache_core::{Copying, Error, ErrorKind};
-use cache_testkit::sim::{Scope, TierKind, Trouble};
+use cache_core::{Copying, Digest, Error, ErrorKind};
+use cache_testkit::sim::{Process, Scope, TierKind, Trouble};
 
 use crate::cluster::Cluster;
-use crate::composition::{Composition, HOSTS, Kind, LAYERS, Part, bytes_of, digest_of};
+use crate::composition::{Composition, HOSTS, Kind, LAYERS, Part, bytes_of};
 use crate::sources::Source;
 
 /// The longest that anything may take: each trouble costs at most the half minute that a source stalls.
@@ -58,7 +58,7 @@ fn streams_unproven(composition: &Composition) -> bool {
 
 /// A tier that keeps what is found behind it, whatever happens.
 fn is_reliable(part: &Part) -> bool {
-    part.takes_layers() && part.guards.is_empty() && !part.script.has_trouble()
+    part.takes_layers() && is_faultless(part)
 }
 
 /// Bytes of a stream that ended with an error were not proven right where a source verifies nothing in a stream.
@@ -76,7 +76,7 @@ const PATIENCE_WITH_HOST: Duration = Duration::from_secs(45);
 const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(10);
 
 /// Promise 2: one fetch of a layer at a time, in a process where a tier in front of the origin keeps what is fetched, on a host where
-/// a local tier does, and in the cluster where a tier with leases does.
+/// a local tier does, and in the cluster where a tier with leases does. And one fetch in all, unless one failed or somebody died.
 pub(crate) fn fetches_are_single(cluster: &Cluster) {
     let parts = &cluster.composition.parts;
     if cluster.past.disturbed.load(Ordering::Relaxed) {
@@ -98,8 +98,37 @@ pub(crate) fn fetches_are_single(cluster: &Cluster) {
                 !single || most <= 1,
                 "promise 2: {most} fetches of one layer at once: {scope:?}"
             );
+            let lasting = !cluster.past.lost.load(Ordering::Relaxed);
+            if single && lasting && is_passable(front) && is_faultless(&parts[position]) {
+                let deaths = cluster.past.deaths.load(Ordering::Relaxed);
+                let fetches = most_in_all(&origin.streams_so_far(), scope);
+                assert!(
+                    fetches <= 1 + deaths,
+                    "promise 2: {fetches} fetches of one layer, {deaths} deaths: {scope:?}"
+                );
+            }
         }
     }
+}
+
+/// How many streams of one layer there were at most, of all that share them.
+fn most_in_all(streams: &[(Process, Digest)], scope: Scope) -> usize {
+    let shared = |(process, layer): &(Process, Digest)| {
+        let same = |(other, of): &&(Process, Digest)| {
+            of == layer
+                && match scope {
+                    Scope::Process => other == process,
+                    Scope::Host => other.host() == process.host(),
+                    Scope::Cluster => true,
+                }
+        };
+        streams.iter().filter(same).count()
+    };
+    streams.iter().map(shared).max().unwrap_or(0)
+}
+
+fn is_faultless(part: &Part) -> bool {
+    part.guards.is_empty() && !part.script.has_trouble()
 }
 
 /// Whether only one process of a host gets past these: the local tier that is claimed is the nearest.
@@ -166,12 +195,10 @@ pub(crate) fn what_is_behind_is_left_alone(cluster: &Cluster) {
     }
     for (position, source) in cluster.sources.iter().enumerate() {
         for (process, digest) in source.tiers().iter().flat_map(|tier| tier.commits()) {
-            let layer = (0..LAYERS.len()).find(|&layer| digest_of(layer) == digest);
-            let layer = layer.expect("there are no others");
             let mut behind = cluster.sources[position + 1..].iter();
             assert!(
-                behind.any(|source| source.was_streamed(&process, layer)),
-                "layer {layer} was written at {position}, and not found behind"
+                behind.any(|source| source.streams_so_far().contains(&(process.clone(), digest))),
+                "{digest} was written at {position}, and not found behind"
             );
         }
     }
@@ -211,8 +238,11 @@ pub(crate) fn nearer_tiers_are_filled(
     );
 }
 
-/// Promise 1 again: what tiers have committed is right.
+/// Promise 1 again: what tiers have committed is right, and was written.
 pub(crate) fn committed_is_right(sources: &[Source]) {
+    for tier in sources.iter().flat_map(Source::tiers) {
+        assert_eq!(tier.wrong_commits(), 0, "a commit of what was not written");
+    }
     for (layer, host) in (0..LAYERS.len()).flat_map(|layer| (0..HOSTS).map(move |host| (layer, host))) {
         for held in sources.iter().filter_map(|source| source.holds(host, layer)) {
             assert_eq!(held, bytes_of(layer), "promise 1: a tier holds wrong bytes");

@@ -1,6 +1,7 @@
 //! The sources of a composition, which outlive the processes that use them.
 
 use bytes::Bytes;
+use cache_core::Digest;
 use cache_testkit::sim::{Process, SimOrigin, SimTier, TierKind};
 
 use crate::composition::{Composition, HOSTS, Kind, LAYERS, MAX_SOURCES, bytes_of, digest_of};
@@ -51,14 +52,11 @@ impl Source {
         }
     }
 
-    /// Whether this process has ever streamed the layer from here.
-    pub(crate) fn was_streamed(&self, process: &Process, layer: usize) -> bool {
+    /// Who has begun to stream which layer from here.
+    pub(crate) fn streams_so_far(&self) -> Vec<(Process, Digest)> {
         match self {
-            Self::Origin(origin) => origin.was_streamed(process, &digest_of(layer)),
-            _ => {
-                let tier = self.tier(process.host());
-                tier.is_some_and(|tier| tier.was_streamed(process, &digest_of(layer)))
-            }
+            Self::Origin(origin) => origin.streams_so_far(),
+            _ => self.tiers().iter().flat_map(SimTier::streams_so_far).collect(),
         }
     }
 }

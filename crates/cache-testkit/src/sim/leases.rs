@@ -12,8 +12,6 @@ use super::ledger::{Entered, Ledger};
 use super::script::{Play, Script, Step, Trouble, answer};
 use super::tier::SimTier;
 
-/// How long a lease lasts: short, so that one that is not renewed is soon lost.
-const LIFETIME: Duration = Duration::from_secs(3);
 /// How long others are told that a lease was given up.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
@@ -124,7 +122,9 @@ impl Leases for SimTier {
                 state.last += 1;
                 let token = state.last;
                 let held = Stand::Held(Holder { token, progress: 0 });
-                state.leases.insert(*layer, (held, Instant::now() + LIFETIME));
+                state
+                    .leases
+                    .insert(*layer, (held, Instant::now() + self.lease_lifetime));
                 // Nobody knows of it then, and it ends by itself.
                 answer(trouble, ()).map_err(&place)?;
                 Acquired::Held(Box::new(SimLease {
@@ -151,7 +151,7 @@ struct SimLease {
 
 impl SimLease {
     async fn call(&self, step: Step) -> Result<Option<Trouble>> {
-        let SimTier { inner, process } = &self.tier;
+        let SimTier { inner, process, .. } = &self.tier;
         let trouble = inner.board.play.call(step, process).await?;
         if trouble == Some(Trouble::Vanish) {
             inner.board.lock().leases.remove(&self.layer);
@@ -171,7 +171,7 @@ impl Lease for SimLease {
     }
 
     fn lifetime(&self) -> Duration {
-        LIFETIME
+        self.tier.lease_lifetime
     }
 
     async fn renew(&self, progress: u64) -> Result<bool> {
@@ -184,7 +184,7 @@ impl Lease for SimLease {
             let renewed = Stand::Held(Holder { token, progress });
             state
                 .leases
-                .insert(self.layer, (renewed, Instant::now() + LIFETIME));
+                .insert(self.layer, (renewed, Instant::now() + self.lifetime()));
         }
         answer(trouble, held).map_err(place)
     }

@@ -15,7 +15,7 @@ pub(crate) struct Ledger(Mutex<Entries>);
 struct Entries {
     last: u64,
     held: Vec<Entry>,
-    /// Who has ever held something of a layer.
+    /// Who has held something of which layer so far.
     past: Vec<(Process, Digest)>,
 }
 
@@ -49,10 +49,7 @@ impl Ledger {
             process: process.clone(),
             beat: Instant::now(),
         });
-        let past = (process.clone(), layer);
-        if !entries.past.contains(&past) {
-            entries.past.push(past);
-        }
+        entries.past.push((process.clone(), layer));
         let ledger = Arc::clone(self);
         Entered { ledger, id }
     }

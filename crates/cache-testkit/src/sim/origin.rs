@@ -86,9 +86,9 @@ impl SimOrigin {
         self.inner.streams.count(|_, _| true)
     }
 
-    /// Whether this process has ever streamed the layer.
-    pub fn was_streamed(&self, process: &Process, layer: &Digest) -> bool {
-        self.inner.streams.past().contains(&(process.clone(), *layer))
+    /// Who has begun to stream which layer so far.
+    pub fn streams_so_far(&self) -> Vec<(Process, Digest)> {
+        self.inner.streams.past()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A tier.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub enum TierKind {
 
 /// How long whoever fills a local tier may make no progress before others wait no longer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lease lasts: short, so that one that is not renewed is soon lost.
+const LEASE_LIFETIME: Duration = Duration::from_secs(3);
 /// The pause between two looks at a layer that is being filled.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,6 +45,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub struct SimTier {
     pub(super) inner: Arc<Inner>,
     pub(super) process: Process,
+    pub(super) lease_lifetime: Duration,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,7 @@ pub(super) struct Inner {
     pub(super) kind: TierKind,
     layers: Mutex<Layers>,
     pub(super) writers: Arc<Ledger>,
+    pub(super) wrong_commits: AtomicUsize,
     streams: Arc<Ledger>,
     pub(super) play: Arc<Play>,
     pub(super) board: Board,
@@ -96,11 +101,13 @@ impl SimTier {
                 kind,
                 layers: Mutex::default(),
                 writers: Arc::default(),
+                wrong_commits: AtomicUsize::new(0),
                 streams: Arc::default(),
                 play: Arc::new(Play::new(script)),
                 board: Board::new(leases),
             }),
             process: Process::on(0),
+            lease_lifetime: LEASE_LIFETIME,
         }
     }
 
@@ -110,7 +117,15 @@ impl SimTier {
         Self {
             inner: Arc::clone(&self.inner),
             process: process.clone(),
+            lease_lifetime: self.lease_lifetime,
         }
+    }
+
+    /// The same tier, with leases of its own lifetime for whoever uses this handle.
+    #[must_use]
+    pub fn with_lease_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lease_lifetime = lifetime;
+        self
     }
 
     /// Leases on the layers that are published here.
@@ -168,14 +183,19 @@ impl SimTier {
         self.inner.writers.count(|_, _| true)
     }
 
+    /// How often somebody wanted to commit what was not written.
+    pub fn wrong_commits(&self) -> usize {
+        self.inner.wrong_commits.load(Ordering::Relaxed)
+    }
+
     /// Who has committed which layer so far.
     pub fn commits(&self) -> Vec<(Process, Digest)> {
         self.lock().commits.clone()
     }
 
-    /// Whether this process has ever streamed the layer.
-    pub fn was_streamed(&self, process: &Process, layer: &Digest) -> bool {
-        self.inner.streams.past().contains(&(process.clone(), *layer))
+    /// Who has begun to stream which layer so far.
+    pub fn streams_so_far(&self) -> Vec<(Process, Digest)> {
+        self.inner.streams.past()
     }
 
     /// From now on nothing goes wrong.
