@@ -126,40 +126,53 @@ fn copying() -> impl Strategy<Value = Copying> {
     prop_oneof![3 => Just(Copying::Background), 2 => Just(Copying::Inline), 1 => Just(Copying::Off)]
 }
 
-fn trouble() -> impl Strategy<Value = Trouble> {
+/// What may go wrong in a call of this step.
+fn trouble(step: Step) -> BoxedStrategy<Trouble> {
     let offset = 0u64..5000;
-    prop_oneof![
-        3 => Just(Trouble::Fail(ErrorKind::Unavailable)),
-        1 => Just(Trouble::Fail(ErrorKind::Corrupt)),
-        1 => Just(Trouble::Fail(ErrorKind::Permanent)),
-        1 => Just(Trouble::Fail(ErrorKind::Disputed)),
+    let fail = prop_oneof![
+        3 => Just(ErrorKind::Unavailable),
+        1 => Just(ErrorKind::Corrupt),
+        1 => Just(ErrorKind::Permanent),
+        1 => Just(ErrorKind::Disputed),
+    ];
+    let any = prop_oneof![
+        6 => fail.prop_map(Trouble::Fail),
         2 => Just(Trouble::LoseAnswer),
         1 => Just(Trouble::Stall),
         1 => (1u8..9).prop_map(Trouble::Delay),
         1 => Just(Trouble::Panic),
-        2 => Just(Trouble::Vanish),
-        1 => Just(Trouble::Unsynced),
-        1 => offset.clone().prop_map(Trouble::FullAt),
-        2 => offset.clone().prop_map(Trouble::CutAt),
-        2 => offset.prop_map(Trouble::FlipAt),
-    ]
+    ];
+    match step {
+        Step::Open => prop_oneof![5 => any, 1 => Just(Trouble::Vanish)].boxed(),
+        Step::Read | Step::Stream => prop_oneof![
+            5 => any,
+            1 => Just(Trouble::Vanish),
+            2 => offset.clone().prop_map(Trouble::CutAt),
+            2 => offset.prop_map(Trouble::FlipAt),
+        ]
+        .boxed(),
+        Step::Create => prop_oneof![4 => any, 1 => offset.prop_map(Trouble::FullAt)].boxed(),
+        Step::Commit => prop_oneof![4 => any, 1 => Just(Trouble::Unsynced)].boxed(),
+        Step::Write | Step::Remove => any.boxed(),
+        Step::Acquire | Step::Renew | Step::Release => prop_oneof![
+            3 => Just(Trouble::Fail(ErrorKind::Unavailable)),
+            1 => Just(Trouble::Fail(ErrorKind::Permanent)),
+            2 => Just(Trouble::LoseAnswer),
+            1 => Just(Trouble::Stall),
+            // About as long as a lease lasts.
+            2 => (1u8..6).prop_map(Trouble::Delay),
+            2 => Just(Trouble::Vanish),
+        ]
+        .boxed(),
+    }
 }
 
-fn lease_trouble() -> impl Strategy<Value = Trouble> {
-    prop_oneof![
-        3 => Just(Trouble::Fail(ErrorKind::Unavailable)),
-        1 => Just(Trouble::Fail(ErrorKind::Permanent)),
-        2 => Just(Trouble::LoseAnswer),
-        1 => Just(Trouble::Stall),
-        // About as long as a lease lasts.
-        2 => (1u8..6).prop_map(Trouble::Delay),
-        2 => Just(Trouble::Vanish),
-    ]
-}
-
-fn script(steps: &'static [Step], trouble: impl Strategy<Value = Trouble>) -> impl Strategy<Value = Script> {
-    let troubles = prop::collection::vec(prop::option::weighted(0.6, trouble), 1..4);
-    let troubles = prop::collection::btree_map(prop::sample::select(steps), troubles, 0..4);
+fn script(steps: &'static [Step]) -> impl Strategy<Value = Script> {
+    let troubles = prop::sample::select(steps).prop_flat_map(|step| {
+        let troubles = prop::collection::vec(prop::option::weighted(0.6, trouble(step)), 1..4);
+        (Just(step), troubles)
+    });
+    let troubles = prop::collection::vec(troubles, 0..4).prop_map(|troubles| troubles.into_iter().collect());
     // Half of all are faultless.
     let troubles = prop_oneof![Just(Default::default()), troubles];
     let pace = prop::collection::vec(0u16..20, 0..6);
@@ -182,8 +195,8 @@ fn part() -> impl Strategy<Value = Part> {
         1 => Just(Guard::ReadOnly),
     ];
     let guards = prop_oneof![Just(Vec::new()), prop::collection::vec(guard, 1..4)];
-    let leases = prop::option::of(script(&Step::OF_LEASES, lease_trouble()));
-    let script = script(&Step::OF_SOURCES, trouble());
+    let leases = prop::option::of(script(&Step::OF_LEASES));
+    let script = script(&Step::OF_SOURCES);
     (kind, guards, copying(), copying(), script, leases).prop_map(
         |(kind, guards, fill, write_back, script, leases)| Part {
             kind,
@@ -197,8 +210,37 @@ fn part() -> impl Strategy<Value = Part> {
     )
 }
 
+/// What workers are made of most often: a local tier, a shared one with leases, and an origin.
+fn usual() -> impl Strategy<Value = Vec<Part>> {
+    let kinds = [
+        Kind::Tier(TierKind::Local),
+        Kind::Tier(TierKind::Shared),
+        Kind::Origin,
+    ];
+    let scripts = kinds.map(|_| script(&Step::OF_SOURCES));
+    // Longer than a lease lasts.
+    let slow = prop::option::of((4u8..9).prop_map(Trouble::Delay));
+    (scripts, script(&Step::OF_LEASES), slow).prop_map(move |(scripts, leases, slow)| {
+        let parts = kinds.into_iter().zip(scripts);
+        let mut parts: Vec<_> = parts
+            .map(|(kind, script)| Part {
+                script,
+                ..Part::new(kind)
+            })
+            .collect();
+        parts[1].leases = Some(leases);
+        if slow.is_some() {
+            parts[2].script.troubles.insert(Step::Stream, vec![slow]);
+        }
+        parts
+    })
+}
+
 pub(crate) fn composition() -> impl Strategy<Value = Composition> {
-    let parts = prop::collection::vec(part(), 1..=MAX_SOURCES);
+    let parts = prop_oneof![
+        3 => prop::collection::vec(part(), 1..=MAX_SOURCES),
+        1 => usual(),
+    ];
     let hosts = prop::collection::vec(0..HOSTS, 1..=3);
     (parts, any::<bool>(), hosts).prop_flat_map(|(parts, early_reads, hosts)| {
         let order = Just((0..parts.len()).collect::<Vec<_>>()).prop_shuffle();

@@ -152,3 +152,11 @@ fn rest_waits_for_write_backs() {
     let reading = Operation::Readers(vec![Reader::new(0, stream())]);
     run(&composition, vec![reading, Operation::Flush]);
 }
+
+/// A fetch whose bytes are wrong is committed nowhere. Bug `diff-id-not-checked`.
+#[test]
+fn wrong_bytes_are_committed_nowhere() {
+    let wrong = meeting(origin(), Step::Stream, Trouble::FlipAt(1000));
+    let reading = Operation::Readers(vec![Reader::new(0, stream())]);
+    run(&Composition::new(vec![shared(), wrong]), vec![reading]);
+}
