@@ -1,7 +1,7 @@
 //! The hosts, their processes, and all that they share.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::Error;
@@ -52,11 +52,15 @@ impl Cluster {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every process starts.
     pub(crate) fn boot(&self) {
         let hosts = self.composition.hosts.iter();
         let workers = hosts.map(|&host| self.start(host)).collect();
-        *self.workers.lock().unwrap_or_else(PoisonError::into_inner) = workers;
+        *self.lock() = workers;
         self.past.killed.store(false, Ordering::Relaxed);
     }
 
@@ -87,11 +91,11 @@ impl Cluster {
     }
 
     fn worker(&self, process: usize) -> Worker {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)[process].clone()
+        self.lock()[process].clone()
     }
 
     fn restart(&self, process: usize) {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = self.lock();
         let killed = &mut workers[process];
         killed.process.kill();
         *killed = self.start(killed.process.host());
