@@ -1,8 +1,8 @@
-//! The laws of tiers, for the Redis tier of every deployment: a server alone, a cluster, and a server behind TLS.
+//! The laws of tiers and of leases, for the Redis tier of every deployment: a server alone, a cluster, and a server behind TLS.
 
 use cache_remote_redis::{RedisConfig, RedisTier};
-use cache_testkit::laws::TierSubject;
-use cache_testkit::tier_laws;
+use cache_testkit::laws::{LeaseSubject, TierSubject};
+use cache_testkit::{lease_laws, tier_laws};
 
 fn env(name: &str) -> String {
     std::env::var(name)
@@ -14,11 +14,30 @@ fn redis(config: RedisConfig) -> TierSubject {
     TierSubject::new(open()).reopened_by(move || std::future::ready(open()))
 }
 
-tier_laws!(durable alone, || async { redis(RedisConfig::new([env("LAYERCACHE_TEST_REDIS")])) });
-tier_laws!(durable cluster, || async {
-    redis(RedisConfig::new(env("LAYERCACHE_TEST_REDIS_CLUSTER").split(',')))
-});
-tier_laws!(durable tls, || async {
+fn leases(config: RedisConfig) -> LeaseSubject {
+    LeaseSubject::new(move |lifetime| {
+        let config = config.clone().with_lease_lifetime(lifetime);
+        RedisTier::new(config).unwrap().leases()
+    })
+}
+
+fn alone() -> RedisConfig {
+    RedisConfig::new([env("LAYERCACHE_TEST_REDIS")])
+}
+
+fn cluster() -> RedisConfig {
+    RedisConfig::new(env("LAYERCACHE_TEST_REDIS_CLUSTER").split(','))
+}
+
+fn tls() -> RedisConfig {
     let ca = std::fs::read(env("LAYERCACHE_TEST_REDIS_CA")).unwrap();
-    redis(RedisConfig::new([env("LAYERCACHE_TEST_REDIS_TLS")]).with_ca_certificate(Some(ca)))
-});
+    RedisConfig::new([env("LAYERCACHE_TEST_REDIS_TLS")]).with_ca_certificate(Some(ca))
+}
+
+tier_laws!(durable tier_alone, || async { redis(alone()) });
+tier_laws!(durable tier_of_a_cluster, || async { redis(cluster()) });
+tier_laws!(durable tier_behind_tls, || async { redis(tls()) });
+
+lease_laws!(leases_alone, || async { leases(alone()) });
+lease_laws!(leases_of_a_cluster, || async { leases(cluster()) });
+lease_laws!(leases_behind_tls, || async { leases(tls()) });

@@ -1,6 +1,7 @@
 //! What the tests of several crates share; a dev-dependency only.
 //!
-//! [`laws`] are what the contracts of sources and tiers promise, as tests: [`tier_laws!`] and [`source_laws!`] run them all.
+//! [`laws`] are what the contracts of sources, tiers and leases promise, as tests: [`tier_laws!`], [`source_laws!`] and
+//! [`lease_laws!`] run them all.
 //! [`sim`] has sources that do what a generated test case says, in virtual time.
 //! [`FaultProxy`] stands between a client and any server, and does to their connections what networks do.
 //! [`crash`] ends processes at any system call, and tells what a power loss leaves of a directory.

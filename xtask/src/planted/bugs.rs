@@ -82,10 +82,21 @@ pub(super) const BUGS: &[Bug] = &[
     ),
     bug(
         "lease-released-before-the-write-back",
-        &[(CORE, "a_lease_is_held_until")],
+        &[(CORE, "a_lease_is_held_until"), (INTERACTIONS, "")],
     ),
-    bug("lease-not-renewed", &[(CORE, "cache::tests::leases")]),
-    bug("giving-up-not-told", &[(CORE, "cache::tests::leases")]),
+    bug("tiers-behind-the-hit-filled", &[(INTERACTIONS, "")]),
+    bug(
+        "lease-ignored",
+        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
+    ),
+    bug(
+        "lease-not-renewed",
+        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
+    ),
+    bug(
+        "giving-up-not-told",
+        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
+    ),
     bug("reserved-memory-not-given-back", &[(CORE, "cache::tests::proof")]),
     // Guards.
     bug("half-open-lets-all-through", &[(CORE, "guard::tests::breaker")]),

@@ -109,6 +109,11 @@ impl Entry {
         !self.source.capabilities().random_access
     }
 
+    /// Whether what is found here gets into the tiers in front.
+    pub(super) fn is_copied(&self) -> bool {
+        self.options.fill != Copying::Off
+    }
+
     /// Whether it takes layers that were found behind it, by the cache's own decision.
     pub(super) fn takes_layers(&self) -> bool {
         self.tier.is_some() && self.options.write_back != Copying::Off

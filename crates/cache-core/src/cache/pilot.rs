@@ -7,7 +7,6 @@ use super::claims::Claimed;
 use super::fill::{Fill, FillError};
 use super::flight::Flight;
 use super::keeper::Lessee;
-use super::options::Copying;
 use super::route::Route;
 use super::search::{Found, Hit, Search};
 use super::{Inner, LayerCache};
@@ -68,7 +67,7 @@ impl Pilot {
                 };
             };
             let entry = &cache.sources[hit.source];
-            if entry.options.fill == Copying::Off {
+            if !entry.is_copied() {
                 return Ok(Some(self.served(layer, hit, &[], route).await));
             }
             if entry.serves_at_once() && claims.fills_on_the_way() {

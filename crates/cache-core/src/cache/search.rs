@@ -58,7 +58,7 @@ impl<'a> Search<'a, '_> {
                 if let Some(hit) = claims.hold_on_the_way().await? {
                     return Ok(Some(Found::new(hit, claims)));
                 }
-                if let (true, Some(at)) = (entry.is_origin(), leased_at)
+                if let (true, Some(at)) = (entry.is_origin() && entry.is_copied(), leased_at)
                     && let Some(hit) = self.lease(at).await
                 {
                     return Ok(Some(Found::new(hit, claims)));

@@ -39,7 +39,8 @@ impl Default for WriteBack {
 }
 
 impl WriteBack {
-    /// Fills the tiers in `missed` from `hit`, or begins to. `lease` is given back once the layer is published at its tier.
+    /// Fills the tiers in `missed` from `hit`, or begins to. `lease` is given back once the layer is published at its tier; or at once,
+    /// where it already is, or is not going to be.
     pub(super) async fn start(
         &self,
         cache: &Inner,
@@ -80,6 +81,10 @@ impl WriteBack {
                 let _running = running;
                 job.run().await;
             });
+        }
+        // Dropped, it would have the others try the same, one after the other.
+        if let Some(lease) = lease.filter(|lease| lease.source != hit.source) {
+            lease.release(Release::GiveUp);
         }
     }
 
@@ -126,7 +131,7 @@ impl Job {
 
     /// Whoever waits for the layer to be published waits no longer.
     fn give_up(self) {
-        if let (Some(lease), false) = (self.lease, planted::is("giving-up-not-told")) {
+        if let Some(lease) = self.lease {
             lease.release(Release::GiveUp);
         }
     }

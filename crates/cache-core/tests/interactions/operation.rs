@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::composition::LAYERS;
+use crate::composition::{Composition, LAYERS};
 
-/// What one reader does.
+/// What one reader does, or somebody who is there at the same time.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Opens a layer and reads some of it.
@@ -17,24 +17,21 @@ pub(crate) enum Action {
     },
     /// Opens a layer, and reads all of it after a while: much may have happened since.
     ReadLater { layer: usize, seconds: u64 },
+    /// Opens a layer, and waits until no fill of it is under way.
+    Settle { layer: usize },
     /// Copies a layer to the shared tiers.
     Publish { layer: usize },
-}
-
-impl Action {
-    pub(crate) fn layer(&self) -> usize {
-        match self {
-            Self::Read { layer, .. }
-            | Self::Stream { layer, .. }
-            | Self::ReadLater { layer, .. }
-            | Self::Publish { layer } => *layer,
-        }
-    }
+    /// Removes a layer from a tier, if the source at this position is one.
+    Remove { source: usize, layer: usize },
+    /// The process is killed, and another one starts on its host.
+    Restart,
 }
 
 /// A reader among others.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
+    /// The process it is in.
+    pub(crate) process: usize,
     /// When it begins, in milliseconds.
     pub(crate) start: u64,
     /// When it goes away, in milliseconds after it has begun, whatever it was doing.
@@ -42,53 +39,80 @@ pub(crate) struct Reader {
     pub(crate) action: Action,
 }
 
+impl Reader {
+    /// One that begins at once, and stays.
+    pub(crate) fn new(process: usize, action: Action) -> Self {
+        Self {
+            process,
+            start: 0,
+            gone: None,
+            action,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     /// Readers at once.
     Readers(Vec<Reader>),
-    /// Somebody else puts a layer into a tier, if the source at this position is one.
-    Put { source: usize, layer: usize },
+    /// Somebody else puts a layer into a tier that the process sees, if the source at this position is one.
+    Put {
+        process: usize,
+        source: usize,
+        layer: usize,
+    },
     /// Somebody else takes it away.
-    Evict { source: usize, layer: usize },
+    Evict {
+        process: usize,
+        source: usize,
+        layer: usize,
+    },
     /// Time passes, in seconds.
     Wait(u64),
-    /// Waits until the cache is at rest.
+    /// Waits until all processes are at rest.
     Flush,
-    /// The process ends without warning, and another one starts.
-    Restart,
+    /// All processes end without warning, and all hosts go down. All start again.
+    Blackout,
     /// Nothing goes wrong with this source any more.
     Heal { source: usize },
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action(sources: usize) -> impl Strategy<Value = Action> {
     let layer = 0..LAYERS.len();
     prop_oneof![
-        4 => (layer.clone(), 0u64..5100, 0usize..3000)
+        8 => (layer.clone(), 0u64..5100, 0usize..3000)
             .prop_map(|(layer, offset, len)| Action::Read { layer, offset, len }),
-        3 => (layer.clone(), prop_oneof![Just(0), 0u64..5100], prop::option::weighted(0.3, 0usize..6))
+        6 => (layer.clone(), prop_oneof![Just(0), 0u64..5100], prop::option::weighted(0.3, 0usize..6))
             .prop_map(|(layer, offset, pieces)| Action::Stream { layer, offset, pieces }),
-        2 => (layer.clone(), 0u64..40).prop_map(|(layer, seconds)| Action::ReadLater { layer, seconds }),
-        1 => layer.prop_map(|layer| Action::Publish { layer }),
+        4 => (layer.clone(), 0u64..40).prop_map(|(layer, seconds)| Action::ReadLater { layer, seconds }),
+        1 => layer.clone().prop_map(|layer| Action::Settle { layer }),
+        2 => layer.clone().prop_map(|layer| Action::Publish { layer }),
+        1 => (0..sources, layer).prop_map(|(source, layer)| Action::Remove { source, layer }),
+        1 => Just(Action::Restart),
     ]
 }
 
-fn reader() -> impl Strategy<Value = Reader> {
-    (0u64..30, prop::option::weighted(0.2, 0u64..60), action()).prop_map(|(start, gone, action)| Reader {
+fn reader(processes: usize, sources: usize) -> impl Strategy<Value = Reader> {
+    let gone = prop::option::weighted(0.2, 0u64..60);
+    (0..processes, 0u64..30, gone, action(sources)).prop_map(|(process, start, gone, action)| Reader {
+        process,
         start,
         gone,
         action,
     })
 }
 
-pub(crate) fn operation(sources: usize) -> impl Strategy<Value = Operation> {
-    let (source, layer) = (0..sources, 0..LAYERS.len());
+pub(crate) fn operation(composition: &Composition) -> impl Strategy<Value = Operation> + use<> {
+    let (processes, sources) = (composition.hosts.len(), composition.parts.len());
+    let place = (0..processes, 0..sources, 0..LAYERS.len());
     prop_oneof![
-        8 => prop::collection::vec(reader(), 1..5).prop_map(Operation::Readers),
-        2 => (source.clone(), layer.clone()).prop_map(|(source, layer)| Operation::Put { source, layer }),
-        2 => (source.clone(), layer).prop_map(|(source, layer)| Operation::Evict { source, layer }),
+        10 => prop::collection::vec(reader(processes, sources), 1..5 + processes)
+            .prop_map(Operation::Readers),
+        2 => place.clone().prop_map(|(process, source, layer)| Operation::Put { process, source, layer }),
+        2 => place.prop_map(|(process, source, layer)| Operation::Evict { process, source, layer }),
         1 => (0u64..200).prop_map(Operation::Wait),
         2 => Just(Operation::Flush),
-        1 => Just(Operation::Restart),
-        1 => source.prop_map(|source| Operation::Heal { source }),
+        1 => Just(Operation::Blackout),
+        1 => (0..sources).prop_map(|source| Operation::Heal { source }),
     ]
 }

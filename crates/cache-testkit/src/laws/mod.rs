@@ -1,5 +1,5 @@
-//! What the contracts of [`LayerSource`](cache_core::LayerSource), [`Tier`](cache_core::Tier) and their readers and writers
-//! promise, as tests that any source can be put to.
+//! What the contracts of [`LayerSource`](cache_core::LayerSource), [`Tier`](cache_core::Tier), their readers and writers, and
+//! [`Leases`](cache_core::Leases) promise, as tests that any of them can be put to.
 //!
 //! An author of a tier has all of it by one line in an integration test:
 //!
@@ -42,6 +42,7 @@ mod claims;
 mod commit;
 mod durability;
 mod errors;
+mod leases;
 mod listing;
 mod partial;
 mod polls;
@@ -56,7 +57,7 @@ mod subject;
 use std::time::Duration;
 
 pub use sample::Sample;
-pub use subject::{SourceSubject, TierSubject};
+pub use subject::{LeaseSubject, SourceSubject, TierSubject};
 
 /// All laws, by the file they are in. Each list makes the functions public, and the tests of whoever asks for them.
 #[doc(hidden)]
@@ -112,6 +113,20 @@ macro_rules! __laws {
             sources::cancelled_reading_changes_nothing,
         }
     };
+    (leases => $make:ident $($with:tt)*) => {
+        $crate::$make! { $($with)*
+            leases::one_of_many_holds_it,
+            leases::a_released_lease_is_free,
+            leases::a_dropped_lease_is_given_back,
+            leases::the_lease_of_a_dead_holder_ends,
+            leases::progress_is_told,
+            leases::who_has_lost_it_does_nothing_to_the_next,
+            leases::giving_up_is_told,
+            leases::a_cancelled_acquire_holds_up_nobody,
+            leases::a_cancelled_renewal_loses_nothing,
+            leases::a_cancelled_release_gives_it_back,
+        }
+    };
 }
 
 /// A law that is in no list is used by nobody, which the compiler reports.
@@ -133,6 +148,19 @@ macro_rules! __law_tests {
             $( #[test] fn $law() { $crate::laws::check(__subject(), $crate::laws::$list::$law); } )*
         }
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __lease_law_tests {
+    ($($group:ident :: $law:ident,)*) => {
+        $( #[test] fn $law() { $crate::laws::check(__subject(), $crate::laws::lease::$law); } )*
+    };
+}
+
+/// The laws of leases.
+pub mod lease {
+    crate::__laws!(leases => __law_functions);
 }
 
 /// The laws of tiers.
@@ -199,6 +227,26 @@ macro_rules! source_laws {
             }
 
             $crate::__laws!(source => __law_tests source SourceSubject);
+        }
+    };
+}
+
+/// Puts leases to all [laws](mod@crate::laws) of leases: `lease_laws!(name, || async { LeaseSubject::new(|lifetime| leases) })`.
+///
+/// The closure is called for each test, and returns a [`LeaseSubject`](crate::laws::LeaseSubject).
+#[macro_export]
+macro_rules! lease_laws {
+    ($name:ident, $make:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the closure may need anything that is in scope, or nothing")]
+            use super::*;
+
+            async fn __subject() -> $crate::laws::LeaseSubject {
+                let make = $make;
+                make().await
+            }
+
+            $crate::__laws!(leases => __lease_law_tests);
         }
     };
 }

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cache_core::{LayerSource, Tier};
+use cache_core::{LayerSource, Leases, Tier};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -117,5 +118,31 @@ impl SourceSubject {
 impl fmt::Debug for SourceSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SourceSubject").field(&self.source).finish()
+    }
+}
+
+type Worker = Box<dyn Fn(Duration) -> Arc<dyn Leases> + Send + Sync>;
+
+/// Leases under the laws, as any number of workers see them.
+pub struct LeaseSubject {
+    worker: Worker,
+}
+
+impl LeaseSubject {
+    /// `worker` makes the leases of one more worker of the same store, which last as long as it is told.
+    pub fn new(worker: impl Fn(Duration) -> Arc<dyn Leases> + Send + Sync + 'static) -> Self {
+        Self {
+            worker: Box::new(worker),
+        }
+    }
+
+    pub(super) fn worker(&self, lifetime: Duration) -> Arc<dyn Leases> {
+        (self.worker)(lifetime)
+    }
+}
+
+impl fmt::Debug for LeaseSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseSubject").finish_non_exhaustive()
     }
 }

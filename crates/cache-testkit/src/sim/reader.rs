@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cache_core::{ByteStream, Digest, Error, LayerReader, Result};
 use futures_util::{StreamExt, stream};
 
+use super::process::Process;
 use super::script::{Play, Step, Trouble};
 
 /// Length of the pieces of a stream.
@@ -27,6 +28,7 @@ pub(crate) struct SimReader<C> {
     pub(crate) name: &'static str,
     pub(crate) digest: Digest,
     pub(crate) play: Arc<Play>,
+    pub(crate) process: Process,
     pub(crate) content: C,
     pub(crate) len: Option<u64>,
     /// Whether streams notice wrong bytes. Reads do in any case.
@@ -40,7 +42,7 @@ impl<C: Content> SimReader<C> {
 
     /// One call: what is there, and how much of it is right.
     async fn call(&self, step: Step) -> Result<(Bytes, Option<Trouble>)> {
-        let trouble = self.play.call(step).await?;
+        let trouble = self.play.call(step, &self.process).await?;
         if trouble == Some(Trouble::Vanish) {
             self.content.vanish();
         }
@@ -113,12 +115,15 @@ impl<C: Content> LayerReader for SimReader<C> {
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
         stream::once(async move {
             let streaming = self.content.streaming();
+            let process = self.process.clone();
             let pieces = self.pieces(offset).await;
             stream::iter(pieces).then(move |piece| {
                 let _ = &streaming;
-                async {
+                let process = process.clone();
+                async move {
                     // Others get their turn between two pieces.
                     tokio::task::yield_now().await;
+                    process.live().await;
                     piece
                 }
             })

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Result};
 
+use super::process::Process;
+
 /// What can meet trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
@@ -23,11 +25,17 @@ pub enum Step {
     Commit,
     /// `Tier::remove`
     Remove,
+    /// `Leases::acquire`
+    Acquire,
+    /// `Lease::renew`
+    Renew,
+    /// `Lease::release`
+    Release,
 }
 
 impl Step {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those of sources.
+    pub const OF_SOURCES: [Self; 7] = [
         Self::Open,
         Self::Read,
         Self::Stream,
@@ -36,6 +44,8 @@ impl Step {
         Self::Commit,
         Self::Remove,
     ];
+    /// Those of leases.
+    pub const OF_LEASES: [Self; 3] = [Self::Acquire, Self::Renew, Self::Release];
 }
 
 /// What goes wrong in one call.
@@ -47,10 +57,16 @@ pub enum Trouble {
     LoseAnswer,
     /// No answer for as long as the source itself waits for one, half a minute; then an `Unavailable` error.
     Stall,
+    /// All goes well, but only after so many seconds.
+    Delay(u8),
     /// A bug.
     Panic,
-    /// The layer vanishes before the call, as if evicted.
+    /// The layer, or the lease, vanishes before the call, as if evicted.
     Vanish,
+    /// What is committed now is lost when its host goes down.
+    Unsynced,
+    /// What is claimed now takes so many bytes: an `Unavailable` error from there on.
+    FullAt(u64),
     /// The bytes from this offset on do not come: an `Unavailable` error.
     CutAt(u64),
     /// The byte at this offset is wrong. A source that verifies notices.
@@ -74,7 +90,16 @@ impl Script {
 
     /// Whether such a trouble is in it.
     pub fn any(&self, wanted: impl Fn(&Trouble) -> bool) -> bool {
-        self.troubles.values().flatten().flatten().any(wanted)
+        self.all().any(wanted)
+    }
+
+    /// How long all of it keeps whoever calls.
+    pub fn duration(&self) -> Duration {
+        self.all().map(Trouble::duration).sum()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Trouble> {
+        self.troubles.values().flatten().flatten()
     }
 }
 
@@ -91,6 +116,17 @@ struct Progress {
 
 /// How long a source that stalls is waited for by whoever implements it.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Trouble {
+    /// How long it keeps whoever calls.
+    pub fn duration(&self) -> Duration {
+        match self {
+            Self::Stall => PATIENCE,
+            Self::Delay(seconds) => Duration::from_secs((*seconds).into()),
+            _ => Duration::ZERO,
+        }
+    }
+}
 
 impl Play {
     pub(crate) fn new(script: Script) -> Self {
@@ -110,8 +146,10 @@ impl Play {
         self.lock().troubles.clear();
     }
 
-    /// One call of a step: takes its time, and fails or panics if the script says so. What else goes wrong is for the caller to do.
-    pub(crate) async fn call(&self, step: Step) -> Result<Option<Trouble>> {
+    /// One call of a step by a process: takes its time, and fails or panics if the script says so. What else goes wrong is for the
+    /// caller to do, before its next await.
+    pub(crate) async fn call(&self, step: Step, process: &Process) -> Result<Option<Trouble>> {
+        process.live().await;
         let (trouble, pause) = {
             let mut progress = self.lock();
             let trouble = progress
@@ -126,13 +164,12 @@ impl Play {
             progress.calls += 1;
             (trouble, pause)
         };
-        tokio::time::sleep(Duration::from_millis(pause.into())).await;
+        let slow = trouble.as_ref().map_or(Duration::ZERO, Trouble::duration);
+        tokio::time::sleep(Duration::from_millis(pause.into()) + slow).await;
+        process.live().await;
         match trouble {
             Some(Trouble::Fail(kind)) => Err(Error::new(kind, format!("the script says so ({step:?})"))),
-            Some(Trouble::Stall) => {
-                tokio::time::sleep(PATIENCE).await;
-                Err(Error::unavailable(format!("stalled ({step:?})")))
-            }
+            Some(Trouble::Stall) => Err(Error::unavailable(format!("stalled ({step:?})"))),
             Some(Trouble::Panic) => panic!("the script says so ({step:?})"),
             other => Ok(other),
         }

@@ -1,25 +1,31 @@
 //! A tier.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::{
-    Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource, LayerStat,
-    LayerWriter, Result, Tier,
+    Capabilities, Claim, Digest, Error, LayerDescriptor, LayerReader, LayerSource, LayerStat, Leases, Result,
+    Tier,
 };
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use tokio::time::{Instant, sleep};
 
+use super::leases::Board;
+use super::ledger::Ledger;
+use super::process::Process;
 use super::reader::{Content, SimReader};
 use super::script::{Play, Script, Step, Trouble, answer};
+use super::writer::SimWriter;
 
 /// What a tier can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TierKind {
-    /// As a local disk: read while it is written, verified.
+    /// As a local disk: read while it is written by one process of the host at a time, verified.
     Local,
     /// As a shared store that verifies each chunk.
     Shared,
@@ -27,98 +33,240 @@ pub enum TierKind {
     Unverified,
 }
 
+/// How long whoever fills a local tier may make no progress before others wait no longer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lease lasts: short, so that one that is not renewed is soon lost.
+const LEASE_LIFETIME: Duration = Duration::from_secs(3);
+/// The pause between two looks at a layer that is being filled.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// A tier that keeps what it has committed through restarts of whoever uses it. Clones are the same tier.
 #[derive(Clone, Debug)]
-pub struct SimTier(Arc<Inner>);
+pub struct SimTier {
+    pub(super) inner: Arc<Inner>,
+    pub(super) process: Process,
+    pub(super) lease_lifetime: Duration,
+}
 
 #[derive(Debug)]
-struct Inner {
-    name: &'static str,
-    kind: TierKind,
-    layers: Mutex<HashMap<Digest, Bytes>>,
-    writers: Arc<AtomicUsize>,
-    play: Arc<Play>,
+pub(super) struct Inner {
+    pub(super) name: &'static str,
+    pub(super) kind: TierKind,
+    layers: Mutex<Layers>,
+    pub(super) writers: Arc<Ledger>,
+    pub(super) wrong_commits: AtomicUsize,
+    streams: Arc<Ledger>,
+    pub(super) play: Arc<Play>,
+    pub(super) board: Board,
+}
+
+#[derive(Debug, Default)]
+struct Layers {
+    committed: HashMap<Digest, Committed>,
+    /// Were taken away at some time.
+    lost: HashSet<Digest>,
+    /// Who has committed what so far.
+    commits: Vec<(Process, Digest)>,
+}
+
+#[derive(Debug)]
+struct Committed {
+    bytes: Bytes,
+    synced: bool,
+}
+
+impl Layers {
+    fn put(&mut self, digest: Digest, bytes: Bytes, synced: bool) {
+        let committed = self.committed.entry(digest).or_insert(Committed {
+            bytes: bytes.clone(),
+            synced,
+        });
+        // What was there already is at least as durable.
+        committed.synced |= synced;
+        committed.bytes = bytes;
+    }
 }
 
 impl SimTier {
     /// An empty tier.
     pub fn new(name: &'static str, kind: TierKind, script: Script) -> Self {
-        Self(Arc::new(Inner {
-            name,
-            kind,
-            layers: Mutex::default(),
-            writers: Arc::default(),
-            play: Arc::new(Play::new(script)),
-        }))
+        Self::with_leases(name, kind, script, Script::default())
+    }
+
+    /// An empty tier, and what goes wrong with its [leases](Self::leases).
+    pub fn with_leases(name: &'static str, kind: TierKind, script: Script, leases: Script) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                name,
+                kind,
+                layers: Mutex::default(),
+                writers: Arc::default(),
+                wrong_commits: AtomicUsize::new(0),
+                streams: Arc::default(),
+                play: Arc::new(Play::new(script)),
+                board: Board::new(leases),
+            }),
+            process: Process::on(0),
+            lease_lifetime: LEASE_LIFETIME,
+        }
+    }
+
+    /// The same tier, as this process uses it.
+    #[must_use]
+    pub fn used_by(&self, process: &Process) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            process: process.clone(),
+            lease_lifetime: self.lease_lifetime,
+        }
+    }
+
+    /// The same tier, with leases of its own lifetime for whoever uses this handle.
+    #[must_use]
+    pub fn with_lease_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lease_lifetime = lifetime;
+        self
+    }
+
+    /// Leases on the layers that are published here.
+    pub fn leases(&self) -> Arc<dyn Leases> {
+        Arc::new(self.clone())
     }
 
     /// Puts a layer there, as somebody else would.
     pub fn put(&self, digest: Digest, bytes: Bytes) {
-        self.0.lock().insert(digest, bytes);
+        self.lock().put(digest, bytes, true);
     }
 
-    /// Takes a layer away, as somebody else would.
-    pub fn evict(&self, digest: &Digest) {
-        self.0.lock().remove(digest);
+    pub(super) fn commit(&self, digest: Digest, bytes: Bytes, synced: bool) {
+        let mut layers = self.lock();
+        layers.put(digest, bytes, synced);
+        layers.commits.push((self.process.clone(), digest));
+    }
+
+    /// Takes a layer away, as somebody else would; whether it was there.
+    pub fn evict(&self, digest: &Digest) -> bool {
+        let mut layers = self.lock();
+        layers.lost.insert(*digest);
+        layers.committed.remove(digest).is_some()
+    }
+
+    /// Its host goes down, for longer than any lease lasts: what was not synced is lost.
+    pub fn crash(&self) {
+        let mut layers = self.lock();
+        let lost: Vec<_> = layers
+            .committed
+            .extract_if(|_, committed| !committed.synced)
+            .map(|(digest, _)| digest)
+            .collect();
+        layers.lost.extend(lost);
+        drop(layers);
+        self.inner.board.forget();
     }
 
     /// What it has committed of a layer.
     pub fn holds(&self, digest: &Digest) -> Option<Bytes> {
-        self.0.lock().get(digest).cloned()
+        let layers = self.lock();
+        layers
+            .committed
+            .get(digest)
+            .map(|committed| committed.bytes.clone())
+    }
+
+    /// Whether a layer was ever taken away from here.
+    pub(super) fn has_lost(&self, digest: &Digest) -> bool {
+        self.lock().lost.contains(digest)
     }
 
     /// How many writers are neither committed, aborted nor dropped.
     pub fn writers(&self) -> usize {
-        self.0.writers.load(Ordering::Relaxed)
+        self.inner.writers.count(|_, _| true)
+    }
+
+    /// How often somebody wanted to commit what was not written.
+    pub fn wrong_commits(&self) -> usize {
+        self.inner.wrong_commits.load(Ordering::Relaxed)
+    }
+
+    /// Who has committed which layer so far.
+    pub fn commits(&self) -> Vec<(Process, Digest)> {
+        self.lock().commits.clone()
+    }
+
+    /// Who has begun to stream which layer so far.
+    pub fn streams_so_far(&self) -> Vec<(Process, Digest)> {
+        self.inner.streams.past()
     }
 
     /// From now on nothing goes wrong.
     pub fn heal(&self) {
-        self.0.play.heal();
+        self.inner.play.heal();
+        self.inner.board.play.heal();
     }
 
-    fn place(&self, operation: &'static str, digest: &Digest) -> impl Fn(Error) -> Error + use<> {
-        let (name, digest) = (self.0.name, *digest);
+    pub(super) fn place(&self, operation: &'static str, digest: &Digest) -> impl Fn(Error) -> Error + use<> {
+        let (name, digest) = (self.inner.name, *digest);
         move |error| error.at(name, operation).of_layer(&digest)
     }
 
-    fn reader(&self, digest: Digest, bytes: &Bytes) -> Arc<dyn LayerReader> {
+    pub(super) fn reader(&self, digest: Digest, bytes: &Bytes) -> Arc<dyn LayerReader> {
+        let local = self.inner.kind == TierKind::Local;
         Arc::new(SimReader {
-            name: self.0.name,
+            name: self.inner.name,
             digest,
-            play: Arc::clone(&self.0.play),
+            play: Arc::clone(&self.inner.play),
+            process: self.process.clone(),
             content: Stored {
                 tier: self.clone(),
                 digest,
+                open: local.then(|| bytes.clone()),
             },
             len: Some(bytes.len() as u64),
-            verified: self.0.kind != TierKind::Unverified,
+            verified: self.inner.kind != TierKind::Unverified,
         })
     }
-}
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Bytes>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Layers> {
+        self.inner.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for whoever fills a layer of a local tier, for as long as it makes progress.
+    async fn claim(&self, digest: Digest, full_at: Option<u64>) -> Result<Claim> {
+        loop {
+            self.process.live().await;
+            if let Some(bytes) = self.holds(&digest) {
+                return Ok(Claim::Exists(self.reader(digest, &bytes)));
+            }
+            match self.inner.writers.last_beat(&digest) {
+                Some(beat) if self.inner.kind == TierKind::Local => {
+                    if Instant::now().duration_since(beat) > LOCK_PATIENCE {
+                        return Err(Error::unavailable("whoever fills the layer makes no progress"));
+                    }
+                    sleep(LOCK_PAUSE).await;
+                }
+                _ => return Ok(Claim::Write(Box::new(SimWriter::new(self, digest, full_at)))),
+            }
+        }
     }
 }
 
 #[async_trait]
 impl LayerSource for SimTier {
     fn name(&self) -> &str {
-        self.0.name
+        self.inner.name
     }
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::NONE.with_random_access().with_list();
-        capabilities.verified = self.0.kind != TierKind::Unverified;
-        capabilities.read_while_write = self.0.kind == TierKind::Local;
+        capabilities.verified = self.inner.kind != TierKind::Unverified;
+        capabilities.read_while_write = self.inner.kind == TierKind::Local;
         capabilities
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
         let place = self.place("open", &layer.digest);
-        let trouble = self.0.play.call(Step::Open).await.map_err(&place)?;
+        let called = self.inner.play.call(Step::Open, &self.process).await;
+        let trouble = called.map_err(&place)?;
         if trouble == Some(Trouble::Vanish) {
             self.evict(&layer.digest);
         }
@@ -131,32 +279,29 @@ impl LayerSource for SimTier {
 impl Tier for SimTier {
     async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
         let place = self.place("create", &layer.digest);
-        let trouble = self.0.play.call(Step::Create).await.map_err(&place)?;
-        let claim = match self.holds(&layer.digest) {
-            Some(bytes) => Claim::Exists(self.reader(layer.digest, &bytes)),
-            None => {
-                self.0.writers.fetch_add(1, Ordering::Relaxed);
-                Claim::Write(Box::new(SimWriter {
-                    tier: self.clone(),
-                    digest: layer.digest,
-                    written: Arc::default(),
-                    broken: false,
-                }))
-            }
+        let called = self.inner.play.call(Step::Create, &self.process).await;
+        let trouble = called.map_err(&place)?;
+        let full_at = match trouble {
+            Some(Trouble::FullAt(at)) => Some(at),
+            _ => None,
         };
+        let claim = self.claim(layer.digest, full_at).await.map_err(&place)?;
         answer(trouble, claim).map_err(place)
     }
 
     async fn remove(&self, digest: &Digest) -> Result<bool> {
         let place = self.place("remove", digest);
-        let trouble = self.0.play.call(Step::Remove).await.map_err(&place)?;
-        let removed = self.0.lock().remove(digest).is_some();
-        answer(trouble, removed).map_err(place)
+        let called = self.inner.play.call(Step::Remove, &self.process).await;
+        let trouble = called.map_err(&place)?;
+        answer(trouble, self.evict(digest)).map_err(place)
     }
 
     fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
-        let stat = |(digest, bytes): (&Digest, &Bytes)| Ok(LayerStat::new(*digest, bytes.len() as u64));
-        let stats: Vec<_> = self.0.lock().iter().map(stat).collect();
+        let layers = self.lock();
+        let stat = |(digest, committed): (&Digest, &Committed)| {
+            Ok(LayerStat::new(*digest, committed.bytes.len() as u64))
+        };
+        let stats: Vec<_> = layers.committed.iter().map(stat).collect();
         stream::iter(stats).boxed()
     }
 }
@@ -165,11 +310,13 @@ impl Tier for SimTier {
 struct Stored {
     tier: SimTier,
     digest: Digest,
+    /// An open file, which outlives its name.
+    open: Option<Bytes>,
 }
 
 impl Content for Stored {
     fn bytes(&self) -> Option<Bytes> {
-        self.tier.holds(&self.digest)
+        self.open.clone().or_else(|| self.tier.holds(&self.digest))
     }
 
     fn vanish(&self) {
@@ -177,88 +324,6 @@ impl Content for Stored {
     }
 
     fn streaming(&self) -> Box<dyn Send> {
-        Box::new(())
-    }
-}
-
-#[derive(Debug)]
-struct SimWriter {
-    tier: SimTier,
-    digest: Digest,
-    written: Arc<Mutex<BytesMut>>,
-    broken: bool,
-}
-
-impl SimWriter {
-    fn written(&self) -> MutexGuard<'_, BytesMut> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl LayerWriter for SimWriter {
-    async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let place = self.tier.place("write", &self.digest);
-        if std::mem::replace(&mut self.broken, true) {
-            return Err(place(Error::permanent("a writer that failed was written to")));
-        }
-        let trouble = self.tier.0.play.call(Step::Write).await.map_err(&place)?;
-        self.written().extend_from_slice(&bytes);
-        answer(trouble, ()).map_err(place)?;
-        self.broken = false;
-        Ok(())
-    }
-
-    fn partial(&self) -> Option<Arc<dyn LayerReader>> {
-        let partial = Partial(Arc::clone(&self.written));
-        (self.tier.0.kind == TierKind::Local).then(|| Arc::new(partial) as _)
-    }
-
-    async fn commit(self: Box<Self>, index: &LayerIndex) -> Result<Arc<dyn LayerReader>> {
-        let place = self.tier.place("commit", &self.digest);
-        let trouble = self.tier.0.play.call(Step::Commit).await.map_err(&place)?;
-        let bytes = self.written().clone().freeze();
-        assert!(
-            !self.broken
-                && index.len() == bytes.len() as u64
-                && *index.diff_id() == Digest::sha256_of(&bytes),
-            "a commit of what was not written"
-        );
-        self.tier.put(self.digest, bytes.clone());
-        answer(trouble, self.tier.reader(self.digest, &bytes)).map_err(place)
-    }
-
-    async fn abort(self: Box<Self>) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for SimWriter {
-    fn drop(&mut self) {
-        self.tier.0.writers.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What is written so far.
-#[derive(Debug)]
-struct Partial(Arc<Mutex<BytesMut>>);
-
-#[async_trait]
-impl LayerReader for Partial {
-    fn len(&self) -> Option<u64> {
-        None
-    }
-
-    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = written.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
-        let len = buf.len().min(written.len() - start);
-        buf[..len].copy_from_slice(&written[start..start + len]);
-        Ok(len)
-    }
-
-    fn stream(self: Arc<Self>, _offset: u64) -> cache_core::ByteStream {
-        let error = Error::unavailable("the layer is still being written");
-        stream::once(std::future::ready(Err(error))).boxed()
+        Box::new(self.tier.inner.streams.enter(self.digest, &self.tier.process))
     }
 }

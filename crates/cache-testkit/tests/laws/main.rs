@@ -1,5 +1,7 @@
 //! Laws can fail: each of the bugs that a tier may have is caught by the law that is meant for it.
 
+mod leases;
+mod simulated;
 mod toy;
 
 use cache_core::{Claim, Tier};
