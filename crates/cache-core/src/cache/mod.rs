@@ -21,7 +21,7 @@ mod write_back;
 
 #[cfg(all(test, shuttle))]
 mod schedules;
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 use std::sync::Arc;

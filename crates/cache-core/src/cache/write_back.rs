@@ -24,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The write-backs of a cache.
 #[derive(Debug)]
 pub(super) struct WriteBack {
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     tasks: Tasks,
 }
 

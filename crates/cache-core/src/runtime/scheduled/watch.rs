@@ -3,9 +3,9 @@
 //! Tokio's would block the thread, and all tasks with it, where one task looks at a value and another changes it.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use shuttle::sync::{RwLock, RwLockReadGuard};
+use shuttle::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use super::point;
@@ -29,6 +29,11 @@ pub(crate) struct Ref<'a, T> {
     _guard: RwLockReadGuard<'a, ()>,
 }
 
+/// Like Tokio's, a channel outlives a panic of who looks at it.
+fn look(lock: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<T> Deref for Ref<'_, T> {
     type Target = T;
 
@@ -44,6 +49,10 @@ impl<T: Default> Default for Sender<T> {
 }
 
 impl<T> Sender<T> {
+    fn change(&self) -> RwLockWriteGuard<'_, ()> {
+        self.lock.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn new(value: T) -> Self {
         Self {
             inner: watch::Sender::new(value),
@@ -60,7 +69,7 @@ impl<T> Sender<T> {
     }
 
     pub(crate) fn borrow(&self) -> Ref<'_, T> {
-        let guard = self.lock.read().unwrap();
+        let guard = look(&self.lock);
         Ref {
             value: self.inner.borrow(),
             _guard: guard,
@@ -68,24 +77,24 @@ impl<T> Sender<T> {
     }
 
     pub(crate) fn send_replace(&self, value: T) -> T {
-        let _guard = self.lock.write().unwrap();
+        let _guard = self.change();
         self.inner.send_replace(value)
     }
 
     pub(crate) fn send_modify(&self, modify: impl FnOnce(&mut T)) {
-        let _guard = self.lock.write().unwrap();
+        let _guard = self.change();
         self.inner.send_modify(modify);
     }
 
     pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
-        let _guard = self.lock.write().unwrap();
+        let _guard = self.change();
         self.inner.send_if_modified(modify)
     }
 }
 
 impl<T> Receiver<T> {
     pub(crate) fn borrow_and_update(&mut self) -> Ref<'_, T> {
-        let guard = self.lock.read().unwrap();
+        let guard = look(&self.lock);
         Ref {
             value: self.inner.borrow_and_update(),
             _guard: guard,
