@@ -26,6 +26,37 @@ fn readers_of_a_cold_layer_cost_one_stream() {
 }
 
 #[test]
+fn a_reader_that_comes_as_the_layer_arrives_does_not_ask_for_it_again() {
+    explore(|| async {
+        // Nothing but its own answer tells that this tier has the layer by now.
+        let near = Shelf::shared("near");
+        let origin = Origin::new("origin", LAYER, &[]);
+        let cache = cache_of(&near, &[origin.clone()]);
+        let layer = descriptor(LAYER);
+        for result in read_at_once(&cache, &layer, 2).await {
+            assert_eq!(result.unwrap(), LAYER);
+        }
+        at_rest(&cache, &layer).await;
+        assert_eq!((origin.opens(), near.used()), (1, LAYER.len()));
+    });
+}
+
+#[test]
+fn readers_on_other_terms_cost_no_second_stream() {
+    explore(|| async {
+        let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));
+        let cache = cache_of(&near, &[origin.clone()]);
+        let layer = descriptor(LAYER);
+        let sized = layer.clone().with_size(8);
+        let other = spawn(read(cache.clone(), sized));
+        assert_eq!(read(cache.clone(), layer.clone()).await.unwrap(), LAYER);
+        assert_eq!(other.await.unwrap().unwrap(), LAYER);
+        at_rest(&cache, &layer).await;
+        assert_eq!((origin.streams(), near.used()), (1, LAYER.len()));
+    });
+}
+
+#[test]
 fn a_reader_that_goes_away_cancels_the_fill_for_nobody() {
     explore(|| async {
         let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));

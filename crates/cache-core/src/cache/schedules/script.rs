@@ -52,6 +52,7 @@ pub(super) struct Origin {
     capabilities: Capabilities,
     layer: Bytes,
     acts: Mutex<VecDeque<Act>>,
+    opens: AtomicUsize,
     streams: AtomicUsize,
 }
 
@@ -71,8 +72,14 @@ impl Origin {
             capabilities,
             layer: Bytes::from_static(layer),
             acts: Mutex::new(acts.iter().copied().collect()),
+            opens: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
         })
+    }
+
+    /// How often it was asked for the layer.
+    pub(super) fn opens(&self) -> usize {
+        self.opens.load(Ordering::SeqCst)
     }
 
     /// How often the layer was streamed.
@@ -92,6 +99,7 @@ impl LayerSource for Arc<Origin> {
     }
 
     async fn open(&self, _layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        self.opens.fetch_add(1, Ordering::SeqCst);
         moment().await;
         let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Serve);
         let mut layer = self.layer.to_vec();
