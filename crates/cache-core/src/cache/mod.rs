@@ -114,7 +114,9 @@ impl LayerCache {
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         // Whoever saw the cache open has its flight on the table once the table's lock was free.
-        self.0.flights.settle();
+        if !planted::is("close-overlooks-a-flight") {
+            self.0.flights.settle();
+        }
         self.flush().await;
     }
 }
