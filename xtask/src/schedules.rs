@@ -8,7 +8,7 @@ use xshell::{Shell, cmd};
 use crate::dirs;
 
 /// Where the stories are, and the only tests that can run when a scheduler is in charge.
-const STORIES: &str = "cache::schedules::";
+pub(crate) const STORIES: &str = "cache::schedules::";
 
 /// What is to be told, and how.
 #[derive(Debug, Default, PartialEq, Eq)]
