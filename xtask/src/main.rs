@@ -11,6 +11,7 @@ mod images;
 mod instructions;
 mod mutants;
 mod planted;
+mod schedules;
 mod servers;
 mod soak;
 mod test;
@@ -40,6 +41,9 @@ usage: cargo xtask TASK
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   planted [BUG]
                plant bugs in cache-core and cache-disk, one after the other, and see that the tests catch each
+  schedules [STORY] [--iterations N] [--replay FILE]
+               tell the stories of crates/cache-core/src/cache/schedules under N schedules of each kind that the model checker
+               shuttle tries, 1,000 unless told otherwise, or under the one that a failure has left in FILE
   mutants [-p PACKAGE] [ARGS]
                mutate cache-core and cache-disk, or PACKAGE, and list the mutants that no test of theirs catches, but for
                those that docs/mutants.md excuses; ARGS go to cargo-mutants, for example `-f '**/seal.rs'` or `--shard 1/8`
@@ -66,6 +70,7 @@ fn main() -> Result<()> {
         "soak",
         "fuzz",
         "planted",
+        "schedules",
         "mutants",
         images::BUILD_TASK,
     ];
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         "soak" => soak::run(&sh, rest),
         "ci" => ci::run(&sh),
         "planted" => planted::run(&sh, rest.first().map(String::as_str)),
+        "schedules" => schedules::run(&sh, rest),
         "mutants" => mutants::run(&sh, rest),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),

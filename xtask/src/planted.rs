@@ -13,6 +13,7 @@ use walkdir::WalkDir;
 use xshell::{Shell, cmd};
 
 use self::bugs::{BUGS, Bug, PACKAGES, Suite};
+use crate::schedules::STORIES;
 use crate::{apt, dirs};
 
 /// Names the bug, for the build with `--cfg planted`.
@@ -38,7 +39,11 @@ pub(crate) fn run(sh: &Shell, only: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let step = |what: &str| eprintln!("[{:4.0} s] {what}", start.elapsed().as_secs_f64());
     step("building the suites");
-    let suites = build(sh)?;
+    let scheduled = bugs
+        .iter()
+        .flat_map(|bug| bug.caught_by)
+        .any(|(suite, _)| suite.scheduled);
+    let suites = build(sh, scheduled)?;
     let mut wrong = Vec::new();
     for suite in bugs
         .iter()
@@ -83,10 +88,12 @@ pub(crate) fn run(sh: &Shell, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The binaries of the tests, compiled with bugs.
+/// By package, target and whether they are scheduled: binaries of tests, and the directory of the package, where they are run.
+type Binaries = BTreeMap<(String, String, bool), (PathBuf, PathBuf)>;
+
+/// The tests, compiled with bugs.
 struct Suites {
-    /// With the directory of the package, where they are run.
-    binaries: BTreeMap<(String, String), (PathBuf, PathBuf)>,
+    binaries: Binaries,
 }
 
 /// What a run of a suite came to.
@@ -108,17 +115,33 @@ impl Ran {
     }
 }
 
-/// Builds the tests once, in a target directory of its own: flags of the compiler change everything.
-fn build(sh: &Shell) -> Result<Suites> {
-    let target = dirs::target(sh)?.join("planted");
-    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+/// Builds the tests once, in target directories of their own: flags of the compiler change everything.
+fn build(sh: &Shell, scheduled: bool) -> Result<Suites> {
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let tests = ["--tests"].into_iter().chain(packages).collect();
+    let mut binaries = build_with(sh, "planted", "--cfg planted", tests, false)?;
+    if scheduled {
+        let stories = vec!["--package", "cache-core"];
+        let flags = "--cfg planted --cfg shuttle";
+        binaries.extend(build_with(sh, "planted-schedules", flags, stories, true)?);
+    }
+    Ok(Suites { binaries })
+}
+
+fn build_with(
+    sh: &Shell,
+    directory: &str,
+    more_flags: &str,
+    tests: Vec<&str>,
+    scheduled: bool,
+) -> Result<Binaries> {
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     let built = cmd!(
         sh,
-        "cargo test --locked --no-run --lib --tests {packages...} --message-format json-render-diagnostics"
+        "cargo test --locked --no-run --lib {tests...} --message-format json-render-diagnostics"
     )
-    .env("RUSTFLAGS", format!("{flags} --cfg planted"))
-    .env("CARGO_TARGET_DIR", target)
+    .env("RUSTFLAGS", format!("{flags} {more_flags}"))
+    .env("CARGO_TARGET_DIR", dirs::target(sh)?.join(directory))
     .read()?;
     let mut binaries = BTreeMap::new();
     for line in built.lines() {
@@ -137,16 +160,20 @@ fn build(sh: &Shell) -> Result<Suites> {
         let package = directory
             .file_name()
             .context("a package has a directory of its name")?;
-        let key = (package.to_string_lossy().into_owned(), target.to_owned());
+        let key = (
+            package.to_string_lossy().into_owned(),
+            target.to_owned(),
+            scheduled,
+        );
         binaries.insert(key, (PathBuf::from(binary), directory));
     }
-    Ok(Suites { binaries })
+    Ok(binaries)
 }
 
 impl Suites {
     /// Runs a suite: all of it, or with a bug the tests that should catch it.
     fn run(&self, suite: &Suite, planted: Option<(&str, &str)>) -> Result<Ran> {
-        let key = (suite.package.to_owned(), suite.target.to_owned());
+        let key = (suite.package.to_owned(), suite.target.to_owned(), suite.scheduled);
         let (binary, directory) = self
             .binaries
             .get(&key)
@@ -154,6 +181,14 @@ impl Suites {
         let mut command = Command::new("timeout");
         command.arg(LIMIT).arg(binary).current_dir(directory);
         command.env_remove(VARIABLE);
+        if suite.scheduled {
+            command
+                .env("SHUTTLE_RANDOM_SEED", "1")
+                .env("LAYERCACHE_SCHEDULES", "200");
+            if planted.is_none() {
+                command.arg(STORIES);
+            }
+        }
         if let Some((bug, filter)) = planted {
             command.arg(filter).env(VARIABLE, bug);
             // What is caught once is caught each time. What a case shrinks to is of no interest, nor is it kept.

@@ -45,6 +45,7 @@ mod memory;
 mod metered;
 #[doc(hidden)]
 pub mod planted;
+mod runtime;
 mod seal;
 mod source;
 mod tier;

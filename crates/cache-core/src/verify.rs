@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
+use crate::runtime::spawn_blocking;
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
 
 /// Pieces up to this many bytes are hashed where they are, about 15 us; longer ones on a blocking thread.
@@ -52,7 +53,7 @@ pub(crate) async fn hash<H: Send + 'static>(
         update(&mut hasher, &piece);
         return Ok(hasher);
     }
-    let hashing = tokio::task::spawn_blocking(move || {
+    let hashing = spawn_blocking(move || {
         update(&mut hasher, &piece);
         hasher
     });

@@ -10,16 +10,24 @@ pub(super) const PACKAGES: &[&str] = &["cache-core", "cache-disk"];
 pub(super) struct Suite {
     pub(super) package: &'static str,
     pub(super) target: &'static str,
+    /// Whether it is told by the scheduler of `cargo xtask schedules`.
+    pub(super) scheduled: bool,
 }
 
 impl fmt::Display for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.package, self.target)
+        let how = if self.scheduled { ", scheduled" } else { "" };
+        write!(f, "{} {}{how}", self.package, self.target)
     }
 }
 
 /// The stories next to the code.
 const CORE: Suite = Suite::new("cache-core", "cache_core");
+/// The stories that are told under many schedules.
+const SCHEDULES: Suite = Suite {
+    scheduled: true,
+    ..CORE
+};
 /// Any composition, put to any sequence of operations and faults.
 const INTERACTIONS: Suite = Suite::new("cache-core", "interactions");
 const QUOTA_AND_RECOVERY: Suite = Suite::new("cache-disk", "cache_disk");
@@ -28,7 +36,11 @@ const DISK_LAWS: Suite = Suite::new("cache-disk", "laws");
 
 impl Suite {
     const fn new(package: &'static str, target: &'static str) -> Self {
-        Self { package, target }
+        Self {
+            package,
+            target,
+            scheduled: false,
+        }
     }
 }
 
@@ -65,7 +77,11 @@ pub(super) const BUGS: &[Bug] = &[
     bug("corrupt-hit-not-removed", &[(CORE, "cache::tests::faults")]),
     bug(
         "flight-not-on-the-table",
-        &[(CORE, "fifty_readers_of_a_cold_layer"), (INTERACTIONS, "")],
+        &[
+            (CORE, "fifty_readers_of_a_cold_layer"),
+            (INTERACTIONS, ""),
+            (SCHEDULES, "readers_of_a_cold_layer"),
+        ],
     ),
     bug(
         "flights-on-other-terms-not-waited-for",
@@ -75,6 +91,12 @@ pub(super) const BUGS: &[Bug] = &[
     // What is read before it is proven.
     bug("early-bytes-not-refuted", &[(CORE, "cache::tests::early")]),
     bug("refutation-not-told", &[(CORE, "cache::tests::early")]),
+    // What only some order of events shows.
+    bug("wake-up-lost", &[(SCHEDULES, "schedules::small")]),
+    bug(
+        "close-overlooks-a-flight",
+        &[(SCHEDULES, "once_the_cache_is_closed")],
+    ),
     // What goes on behind the readers.
     bug(
         "write-backs-not-drained",

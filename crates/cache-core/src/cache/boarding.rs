@@ -1,15 +1,14 @@
 //! One flight per layer, however many readers ask for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::watch;
+use std::sync::{Arc, PoisonError};
 
 use super::Inner;
 use super::flight::{Flight, Opened};
 use super::pilot::Pilot;
 use super::search::Hit;
 use super::source_set::SourceSet;
+use crate::runtime::{Mutex, MutexGuard, spawn, watch};
 use crate::{Digest, ErrorKind, LayerDescriptor, Result, planted};
 
 /// What decides whether two readers can share a flight. What the image claims of the layer is in it: a false claim must
@@ -184,7 +183,7 @@ async fn board(cache: &Arc<Inner>, layer: &LayerDescriptor, key: &Key, waited: b
     drop(table);
     let pilot = Pilot::new(cache, key.clone(), Arc::clone(&flight));
     let layer = layer.clone();
-    tokio::spawn(async move {
+    spawn(async move {
         let result = pilot.fly(&layer, first).await;
         pilot.land(result);
     });

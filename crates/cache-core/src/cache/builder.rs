@@ -1,9 +1,6 @@
 //! Composing a cache.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use tokio::sync::Semaphore;
 
 use super::boarding::Flights;
 use super::options::{Entry, SourceOptions};
@@ -11,6 +8,7 @@ use super::source_set::MAX_SOURCES;
 use super::tasks::Tasks;
 use super::write_back::WriteBack;
 use super::{Inner, LayerCache};
+use crate::runtime::{AtomicBool, Semaphore};
 use crate::{Error, LayerSource, Result, Tier};
 
 /// Puts a [`LayerCache`] together: sources from the nearest to the farthest, in any order and of any kind.

@@ -3,15 +3,13 @@
 //! A flight is a task of the cache. Readers wait for its phase, or with `early_reads` for a watermark, or are served by the source
 //! while the fill is under way; they can go away at any time. The task itself may fail or panic: a guard ends the flight either way, so that nobody waits for ever.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::timeout;
-
 use super::search::Hit;
-use crate::{Error, LayerReader, Result};
+use crate::runtime::{AtomicBool, Mutex, MutexGuard, timeout, watch};
+use crate::{Error, LayerReader, Result, planted};
 
 /// How long the first read of a layer that is served at once may keep the copy from beginning.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -210,6 +208,9 @@ impl Flight {
                 Phase::Filling(_) | Phase::Serving { .. } => return None,
                 Phase::Landed(result) => return Some(result.clone()),
             }
+            if planted::is("wake-up-lost") {
+                phase.mark_unchanged();
+            }
             let _ = phase.changed().await;
         }
     }
@@ -239,8 +240,9 @@ impl Flight {
                 }
                 Phase::Filling(_) | Phase::Searching => {}
             }
-            // Both senders live in `self`.
+            // Both senders live in `self`. Which is asked first does not matter, and choosing by chance would take time.
             tokio::select! {
+                biased;
                 _ = phase.changed() => {}
                 _ = written.changed() => {}
             }

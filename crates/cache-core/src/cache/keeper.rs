@@ -1,16 +1,14 @@
 //! Leases: this worker's turn to ask an origin, or waiting for what another worker publishes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
 use super::search::Hit;
 use super::tasks::{Running, Tasks};
 use crate::guard::pause;
+use crate::runtime::{AtomicU64, Instant, oneshot, sleep, spawn, timeout};
 use crate::{Acquired, Holder, LayerDescriptor, Lease, Release, planted};
 
 /// How long an answer about a lease may take.
@@ -129,7 +127,7 @@ impl Lessee {
     fn keep(&self, lease: Box<dyn Lease>, source: usize) -> Option<LeaseKeeper> {
         let (release, released) = oneshot::channel();
         let running = self.tasks.begin(usize::MAX)?;
-        tokio::spawn(keep(lease, Arc::clone(&self.work), released, running));
+        spawn(keep(lease, Arc::clone(&self.work), released, running));
         let work = Arc::clone(&self.work);
         Some(LeaseKeeper {
             source,
@@ -172,6 +170,8 @@ async fn keep(
     let every = lease.lifetime() / 3;
     loop {
         tokio::select! {
+            // A lease that is to be given back is not renewed once more.
+            biased;
             release = &mut released => {
                 let release = release.unwrap_or(Release::Free);
                 match timeout(ANSWER_WITHIN, lease.release(release)).await {

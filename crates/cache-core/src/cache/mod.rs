@@ -19,14 +19,15 @@ mod streaming;
 mod tasks;
 mod write_back;
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod schedules;
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 
 use self::boarding::Flights;
 use self::flight::Opened;
@@ -35,6 +36,7 @@ use self::reader::CacheReader;
 use self::source_set::SourceSet;
 use self::tasks::Tasks;
 use self::write_back::WriteBack;
+use crate::runtime::{AtomicBool, Semaphore};
 use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, planted};
 
 pub use self::builder::LayerCacheBuilder;
@@ -112,7 +114,9 @@ impl LayerCache {
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         // Whoever saw the cache open has its flight on the table once the table's lock was free.
-        self.0.flights.settle();
+        if !planted::is("close-overlooks-a-flight") {
+            self.0.flights.settle();
+        }
         self.flush().await;
     }
 }

@@ -1,7 +1,7 @@
 //! A layer opened through a cache: it moves on to another source when the one it reads from fails.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -11,6 +11,7 @@ use super::flight::{Flight, Opened, Readable};
 use super::search::Hit;
 use super::source_set::SourceSet;
 use super::streaming::Streaming;
+use crate::runtime::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::{ByteStream, Error, ErrorKind, LayerDescriptor, LayerReader, Result, planted};
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use crate::runtime::watch;
 
 /// How many tasks are at work or wait their turn.
 #[derive(Clone, Debug)]

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::Inner;
 use super::early::EarlyBytes;
 use super::fill::{Fill, FillError};
@@ -12,6 +10,7 @@ use super::keeper::LeaseKeeper;
 use super::options::Copying;
 use super::search::Hit;
 use super::tasks::Tasks;
+use crate::runtime::{Semaphore, sleep, spawn};
 use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Release, Result, Tier, planted};
 
 /// Write-backs at work at once.
@@ -25,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The write-backs of a cache.
 #[derive(Debug)]
 pub(super) struct WriteBack {
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     tasks: Tasks,
 }
 
@@ -77,7 +76,7 @@ impl WriteBack {
                 job.give_up();
                 continue;
             };
-            tokio::spawn(async move {
+            spawn(async move {
                 let _running = running;
                 job.run().await;
             });
@@ -154,7 +153,7 @@ impl Copy {
             match self.write(progress).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
                     tracing::debug!(%error, attempt, "write-back failed");
-                    tokio::time::sleep(pause).await;
+                    sleep(pause).await;
                     pause *= 2;
                     attempt += 1;
                 }

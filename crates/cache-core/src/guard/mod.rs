@@ -10,7 +10,7 @@ mod read_only;
 mod retry;
 mod timeout;
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 pub(crate) use backoff::pause;

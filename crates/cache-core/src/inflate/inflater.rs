@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::reader::InflateReader;
 use super::stats::InflateStats;
+use crate::runtime::Semaphore;
 use crate::{BlobReader, LayerDescriptor, LayerReader};
 
 /// Bounds on what inflating may cost.

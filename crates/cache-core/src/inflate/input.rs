@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
 
 use super::format::SNIFF_LEN;
+use crate::runtime::{consume_budget, mpsc};
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result, planted};
 
 /// Longest piece handed on, in bytes: with the capacity of the channels it bounds what is in flight.
@@ -41,7 +41,7 @@ pub(super) async fn receive(
                     let piece = bytes.split_to(bytes.len().min(PIECE_LEN));
                     for slice in piece.chunks(HASH_LEN) {
                         hasher.update(slice);
-                        tokio::task::consume_budget().await;
+                        consume_budget().await;
                     }
                     if pieces.send(Ok(Piece::Bytes(piece))).await.is_err() {
                         return;

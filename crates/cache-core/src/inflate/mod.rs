@@ -9,7 +9,7 @@ mod pipeline;
 mod reader;
 mod stats;
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 pub use blob::BlobReader;

@@ -13,15 +13,11 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::decoder::Decoder;
 use super::inflater::Shared;
 use super::input::{Input, PIECE_LEN, into_error, receive};
+use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_blocking, timeout};
 use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
 
 /// Pieces of [`PIECE_LEN`] between two stages.
@@ -60,9 +56,9 @@ impl Running {
         tracing::info!(digest = %layer.digest, "decompressing layer (first access)");
         let (compressed, input) = mpsc::channel(QUEUE_LEN);
         let (inflated, pieces) = mpsc::channel(QUEUE_LEN);
-        let receiving = tokio::spawn(receive(blob.stream(), layer.clone(), compressed));
+        let receiving = spawn(receive(blob.stream(), layer.clone(), compressed));
         let runtime = Handle::current();
-        let inflating = tokio::task::spawn_blocking(move || {
+        let inflating = spawn_blocking(move || {
             // The permit stands for the decoder's memory, so it lives as long as the thread.
             let _permit = permit;
             run(&shared, &layer, Input::new(input), &inflated, &runtime)
