@@ -10,7 +10,6 @@ fn tier(kind: TierKind) -> SimTier {
 
 tier_laws!(local_tier, || async { tier(TierKind::Local) });
 tier_laws!(shared_tier, || async { tier(TierKind::Shared) });
-tier_laws!(unverified_tier, || async { tier(TierKind::Unverified) });
 
 lease_laws!(leases, || async {
     let tier = tier(TierKind::Shared);
