@@ -103,12 +103,23 @@ pub(super) async fn check(cache: &Cache, history: &History) {
     for number in &history.rotten {
         tier.remove(layer(*number).digest()).await.unwrap();
     }
+    tier.gc(None).await.unwrap();
+    let left = cache.files();
+    for name in &left {
+        // Before the layers that it is about are filled again.
+        let layer = name
+            .split_once('.')
+            .map(|(stem, _)| format!("{stem}.decompressed"));
+        assert!(
+            layer.is_some_and(|layer| left.contains(&layer)),
+            "{name} is leaked: {left:?}"
+        );
+    }
     let layers: Vec<_> = (1..=LAYERS).map(layer).collect();
     for layer in &layers {
         let reader = fill(&tier, layer).await;
         assert!(read_all(&reader).await == layer.bytes, "filled with wrong bytes");
     }
-    tier.gc(None).await.unwrap();
     let mut left = cache.files();
     left.retain(|name| !name.ends_with(".tree"));
     assert_eq!(
