@@ -6,10 +6,10 @@
 //! and no later sync brings it back: the kernel takes the pages for clean.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::contents::Contents;
 use super::state::State;
 use super::trace::Call;
 
@@ -32,15 +32,6 @@ pub struct Disk {
 /// Files by their paths below the root.
 type Names = BTreeMap<PathBuf, usize>;
 
-#[derive(Clone, Debug, Default)]
-struct Contents {
-    now: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Range<usize>>,
-    /// A sync has failed.
-    lost: bool,
-}
-
 /// A change of names, all or nothing.
 #[derive(Clone, Debug)]
 struct Change {
@@ -61,11 +52,7 @@ impl Disk {
         };
         for (name, bytes) in State::of(root).files {
             disk.names.insert(name, disk.files.len());
-            disk.files.push(Contents {
-                now: bytes.to_vec(),
-                durable: bytes.to_vec(),
-                ..Contents::default()
-            });
+            disk.files.push(Contents::durable(&bytes));
         }
         disk.durable = disk.names.clone();
         disk
@@ -126,7 +113,7 @@ impl Disk {
 
     fn apply_failed(&mut self, call: &Call) {
         if let ("fsync" | "fdatasync", Some(file)) = (&*call.name, self.file(call)) {
-            self.files[file].lost |= !self.files[file].unsynced.is_empty();
+            self.files[file].fail_to_sync();
         }
     }
 
@@ -158,17 +145,9 @@ impl Disk {
         let written = usize::try_from(written).unwrap();
         let bytes = call.bytes(1).unwrap();
         assert!(bytes.len() >= written, "the trace is one without data");
-        let contents = &mut self.files[file];
         // What is written without an offset is appended.
-        let offset = call
-            .number(3)
-            .map_or(contents.now.len(), |offset| usize::try_from(offset).unwrap());
-        let end = offset + written;
-        if contents.now.len() < end {
-            contents.now.resize(end, 0);
-        }
-        contents.now[offset..end].copy_from_slice(&bytes[..written]);
-        contents.unsynced.push(offset..end);
+        let offset = call.number(3).map(|offset| usize::try_from(offset).unwrap());
+        self.files[file].write(offset, &bytes[..written]);
     }
 
     /// The file that a call links: by its descriptor, or by what `/proc` calls that.
@@ -212,7 +191,7 @@ impl Disk {
 
     /// What is there while the power stays.
     pub fn now(&self) -> State {
-        self.state(&self.names, |file| &file.now)
+        self.state(&self.names, Contents::now)
     }
 
     /// What may be there after a power loss.
@@ -229,8 +208,8 @@ impl Disk {
                 elsewhere.iter().for_each(|change| change.apply(&mut names));
                 let changes = here.iter().zip(&kept).filter(|(_, kept)| **kept);
                 changes.for_each(|(change, _)| change.apply(&mut names));
-                states.insert(self.state(&names, |file| &file.now));
-                states.insert(self.state(&names, |file| &file.durable));
+                states.insert(self.state(&names, Contents::now));
+                states.insert(self.state(&names, Contents::synced));
                 let zeroed: Vec<_> = self.files.iter().map(Contents::zeroed).collect();
                 states.insert(self.state_of(&names, |file| zeroed[file].clone()));
                 // One file alone has lost what was not synced.
@@ -239,7 +218,7 @@ impl Disk {
                         if file == *unsynced {
                             zeroed[file].clone()
                         } else {
-                            self.files[file].now.clone()
+                            self.files[file].now().clone()
                         }
                     }));
                 }
@@ -259,35 +238,6 @@ impl Disk {
         State {
             files: files.collect(),
         }
-    }
-}
-
-impl Contents {
-    fn resize(&mut self, len: usize) {
-        let old = self.now.len();
-        self.now.resize(len, 0);
-        self.unsynced.push(old.min(len)..old.max(len));
-    }
-
-    fn sync(&mut self) {
-        if !self.lost {
-            self.durable.clone_from(&self.now);
-            self.unsynced.clear();
-        }
-    }
-
-    fn is_durable(&self) -> bool {
-        self.durable == self.now
-    }
-
-    /// The length was kept, and of the bytes those that were synced.
-    fn zeroed(&self) -> Vec<u8> {
-        let mut bytes = self.now.clone();
-        for range in &self.unsynced {
-            let end = range.end.min(bytes.len());
-            bytes[range.start.min(end)..end].fill(0);
-        }
-        bytes
     }
 }
 
@@ -318,4 +268,56 @@ fn combinations(count: usize) -> Vec<Vec<bool>> {
     let all_but = (0..count).map(|one| (0..count).map(|n| n != one).collect());
     let first = (0..=count).map(|len| (0..count).map(|n| n < len).collect());
     ones.chain(all_but).chain(first).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The states after these calls, as the bytes of each file.
+    fn states(log: &str) -> BTreeSet<Vec<(String, Vec<u8>)>> {
+        let root = tempfile::tempdir().unwrap();
+        let log = log.replace("ROOT", root.path().to_str().unwrap());
+        let mut disk = Disk::of(root.path());
+        Call::parse_all(&log).iter().for_each(|call| disk.apply(call));
+        let outline = |state: State| {
+            let files = state.files.into_iter();
+            files
+                .map(|(name, bytes)| (name.display().to_string(), bytes.to_vec()))
+                .collect()
+        };
+        disk.states().into_iter().map(outline).collect()
+    }
+
+    const WRITTEN: &str = "1 openat(3<ROOT>, \".\", O_RDWR|O_TMPFILE, 0444) = 4<ROOT/#1>(deleted)\n\
+                           1 pwrite64(4<ROOT/#1>(deleted), \"ab\", 2, 0) = 2\n";
+    const SYNCED: &str = "1 fdatasync(4<ROOT/#1>(deleted)) = 0\n";
+    const FAILED: &str = "1 fdatasync(4<ROOT/#1>(deleted)) = -1 EIO (Input/output error)\n";
+    const NAMED: &str = "1 linkat(AT_FDCWD</>, \"/proc/self/fd/4\", 3<ROOT>, \"a\", AT_SYMLINK_FOLLOW) = 0\n";
+    const DURABLE: &str = "1 fsync(3<ROOT>) = 0\n";
+    const REMOVED: &str = "1 unlinkat(3<ROOT>, \"a\", 0) = 0\n";
+
+    fn one(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+        vec![("a".to_owned(), bytes.to_vec())]
+    }
+
+    #[test]
+    fn what_is_synced_in_order_is_all_or_nothing() {
+        let without_name = states(&[WRITTEN, SYNCED].concat());
+        assert_eq!(without_name, BTreeSet::from([vec![]]));
+        let named = states(&[WRITTEN, SYNCED, NAMED].concat());
+        assert_eq!(named, BTreeSet::from([vec![], one(b"ab")]));
+        let durable = states(&[WRITTEN, SYNCED, NAMED, DURABLE].concat());
+        assert_eq!(durable, BTreeSet::from([one(b"ab")]));
+        let removed = states(&[WRITTEN, SYNCED, NAMED, DURABLE, REMOVED].concat());
+        assert_eq!(removed, BTreeSet::from([vec![], one(b"ab")]));
+    }
+
+    #[test]
+    fn what_is_not_synced_is_lost_in_every_way() {
+        let all = BTreeSet::from([one(b"ab"), one(b""), one(b"\0\0")]);
+        assert_eq!(states(&[WRITTEN, NAMED, DURABLE].concat()), all);
+        // A sync that failed is made good by none behind it.
+        assert_eq!(states(&[WRITTEN, FAILED, SYNCED, NAMED, DURABLE].concat()), all);
+    }
 }

@@ -5,12 +5,15 @@
 //! [`Disk`] follows the calls of a trace and tells what a power loss may leave, by the rules that all file systems keep and
 //! none goes beyond: what was synced is there, and of all else any part.
 
+mod contents;
 mod disk;
+mod point;
 mod state;
 mod strace;
 mod trace;
 
 pub use disk::Disk;
+pub use point::{Point, points, some_of};
 pub use state::State;
-pub use strace::{Action, Point, Strace, points, some_of};
+pub use strace::{Action, Strace};
 pub use trace::Call;

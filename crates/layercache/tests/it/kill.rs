@@ -1,6 +1,7 @@
 //! The end of a process at any instant: the next one serves the right bytes, and nothing is left of the one before.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -133,6 +134,12 @@ fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
             .spawn()
             .unwrap();
         is_asked.recv_timeout(Duration::from_secs(60)).unwrap();
+        // What was asked for has to arrive before it is inflated.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !has_written_to(&sandbox.cache_dir(), pull.id()) {
+            assert!(Instant::now() < deadline, "nothing is ever written");
+            std::thread::yield_now();
+        }
         let kill = Command::new("kill")
             .args(["-s", signal, &pull.id().to_string()])
             .status()
@@ -156,4 +163,15 @@ fn a_signal_in_the_middle_of_a_blob_leaves_nothing() {
         assert_eq!(printed.text(), "hello");
         assert_eq!(sandbox.cached_files().len(), 3);
     }
+}
+
+/// Whether the process has a file open in the directory that holds something, other than a lock.
+fn has_written_to(dir: &Path, pid: u32) -> bool {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    descriptors.flatten().any(|descriptor| {
+        let is_ours = std::fs::read_link(descriptor.path())
+            .is_ok_and(|file| file.starts_with(dir) && !file.starts_with(dir.join("lock")));
+        let held = std::fs::metadata(descriptor.path());
+        is_ours && held.is_ok_and(|held| held.is_file() && held.len() > 0)
+    })
 }

@@ -40,7 +40,7 @@ impl Sandbox {
 
     /// One in memory, where there is a file system for that: for what is small and done many times.
     pub(crate) fn in_memory() -> Self {
-        let root = TempDir::new_in("/dev/shm").map_or_else(|_| Self::new().root, |root| root);
+        let root = TempDir::new_in("/dev/shm").unwrap_or_else(|_| Self::new().root);
         let runs = AtomicU32::new(0);
         Self { root, runs }
     }

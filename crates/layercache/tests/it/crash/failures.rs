@@ -46,7 +46,7 @@ fn a_disk_that_fails_to_write_costs_no_read() {
 fn a_disk_that_fails_to_read_costs_no_read() {
     let subject = Subject::new();
     subject.check();
-    let subject = subject.from_here();
+    let subject = subject.begun_here();
     let (arguments, printed) = subject.cat();
     let files = [".decompressed", ".index", ".tree"].map(|kind| subject.cached(kind));
     let mut reached = 0;

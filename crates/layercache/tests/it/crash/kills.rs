@@ -46,7 +46,7 @@ fn in_a_pull_that_evicts() {
     subject.check();
     subject.sandbox.succeed(["cache", "clear"]);
     subject.sandbox.succeed(subject.cat().0);
-    let subject = subject.from_here();
+    let subject = subject.begun_here();
     let config = subject.sandbox.write(
         "config.toml",
         "[[tier]]\nkind = \"disk\"\nmax_bytes = \"500KiB\"\n[[tier]]\nkind = \"registry\"",
@@ -59,7 +59,7 @@ fn in_a_pull_that_evicts() {
 fn in_what_an_operator_does() {
     let subject = Subject::new();
     subject.check();
-    let subject = subject.from_here();
+    let subject = subject.begun_here();
     killed_everywhere(&subject, &["cache", "gc", "--max-bytes", "100KiB"]);
     killed_everywhere(&subject, &["cache", "clear"]);
     // One wrong byte in each layer, which verifying them finds.
@@ -70,5 +70,5 @@ fn in_what_an_operator_does() {
         std::fs::set_permissions(&layer, Permissions::from_mode(0o644)).unwrap();
         std::fs::write(&layer, bytes).unwrap();
     }
-    killed_everywhere(&subject.from_here(), &["cache", "verify"]);
+    killed_everywhere(&subject.begun_here(), &["cache", "verify"]);
 }

@@ -43,7 +43,7 @@ impl Subject {
     }
 
     /// The same, with what is in the cache now as what every run begins with.
-    pub(super) fn from_here(mut self) -> Self {
+    pub(super) fn begun_here(mut self) -> Self {
         self.before = State::of(&self.sandbox.cache_dir());
         self
     }
