@@ -39,11 +39,7 @@ pub(crate) fn run(sh: &Shell, only: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let step = |what: &str| eprintln!("[{:4.0} s] {what}", start.elapsed().as_secs_f64());
     step("building the suites");
-    let scheduled = bugs
-        .iter()
-        .flat_map(|bug| bug.caught_by)
-        .any(|(suite, _)| suite.scheduled);
-    let suites = build(sh, scheduled)?;
+    let suites = build(sh, &bugs)?;
     let mut wrong = Vec::new();
     for suite in bugs
         .iter()
@@ -116,11 +112,18 @@ impl Ran {
 }
 
 /// Builds the tests once, in target directories of their own: flags of the compiler change everything.
-fn build(sh: &Shell, scheduled: bool) -> Result<Suites> {
-    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-    let tests = ["--tests"].into_iter().chain(packages).collect();
-    let mut binaries = build_with(sh, "planted", "--cfg planted", tests, false)?;
-    if scheduled {
+fn build(sh: &Shell, bugs: &[&Bug]) -> Result<Suites> {
+    let needs = |scheduled| {
+        let mut suites = bugs.iter().flat_map(|bug| bug.caught_by);
+        suites.any(|(suite, _)| suite.scheduled == scheduled)
+    };
+    let mut binaries = Binaries::new();
+    if needs(false) {
+        let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+        let tests = ["--tests"].into_iter().chain(packages).collect();
+        binaries.extend(build_with(sh, "planted", "--cfg planted", tests, false)?);
+    }
+    if needs(true) {
         let stories = vec!["--package", "cache-core"];
         let flags = "--cfg planted --cfg shuttle";
         binaries.extend(build_with(sh, "planted-schedules", flags, stories, true)?);
@@ -182,11 +185,9 @@ impl Suites {
         command.arg(LIMIT).arg(binary).current_dir(directory);
         command.env_remove(VARIABLE);
         if suite.scheduled {
-            command
-                .env("SHUTTLE_RANDOM_SEED", "1")
-                .env("LAYERCACHE_SCHEDULES", "200");
+            command.env("SHUTTLE_RANDOM_SEED", "1");
             if planted.is_none() {
-                command.arg(STORIES);
+                command.arg(STORIES).env("LAYERCACHE_SCHEDULES", "100");
             }
         }
         if let Some((bug, filter)) = planted {

@@ -95,7 +95,7 @@ pub(super) const BUGS: &[Bug] = &[
     bug("wake-up-lost", &[(SCHEDULES, "schedules::small")]),
     bug(
         "close-overlooks-a-flight",
-        &[(SCHEDULES, "once_the_cache_is_closed")],
+        &[(SCHEDULES, "whoever_closes_the_cache")],
     ),
     // What goes on behind the readers.
     bug(

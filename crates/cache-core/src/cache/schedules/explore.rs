@@ -19,10 +19,7 @@ const ALL: usize = 1_000_000;
 
 /// Tells the story under random schedules of two kinds: with every choice by chance, and with priorities that change a few times. Or
 /// under the one schedule that `LAYERCACHE_SCHEDULE` names, as a failure has left it.
-pub(super) fn explore<F: Future<Output = ()>>(story: fn() -> F)
-where
-    F: 'static,
-{
+pub(super) fn explore<F: Future<Output = ()> + 'static>(story: fn() -> F) {
     if let Some(schedule) = variable("LAYERCACHE_SCHEDULE") {
         let replay = ReplayScheduler::new_from_file(&schedule).expect("there is no such schedule");
         run(replay, story);
@@ -38,20 +35,14 @@ where
 }
 
 /// Tells the story under every schedule there is. It may not wait for time to pass: some schedule would wait for ever.
-pub(super) fn exhaust<F: Future<Output = ()>>(story: fn() -> F)
-where
-    F: 'static,
-{
+pub(super) fn exhaust<F: Future<Output = ()> + 'static>(story: fn() -> F) {
     let schedules = run(DfsScheduler::new(Some(ALL), false), story);
     assert!(schedules > 1, "nothing happens at once");
     assert!(schedules < ALL, "the story is too long to be told in every way");
     println!("{schedules} schedules");
 }
 
-fn run<F: Future<Output = ()>>(scheduler: impl Scheduler + 'static, story: fn() -> F) -> usize
-where
-    F: 'static,
-{
+fn run<F: Future<Output = ()> + 'static>(scheduler: impl Scheduler + 'static, story: fn() -> F) -> usize {
     let mut config = Config::new();
     // Inflating needs more than the default.
     config.stack_size = 512 << 10;

@@ -3,11 +3,11 @@
 use super::*;
 use crate::ErrorKind;
 
-fn cache_of(near: &Shelf, origins: &[Arc<Origin>]) -> LayerCache {
+fn cache_of(near: &Shelf, origins: &[&Arc<Origin>]) -> LayerCache {
     let tier = LayerCache::builder().tier(Arc::new(near.clone()));
     let cache = origins
         .iter()
-        .fold(tier, |cache, origin| cache.source(Arc::new(Arc::clone(origin))));
+        .fold(tier, |cache, origin| cache.source(Arc::new(Arc::clone(*origin))));
     cache.build().unwrap()
 }
 
@@ -15,7 +15,7 @@ fn cache_of(near: &Shelf, origins: &[Arc<Origin>]) -> LayerCache {
 fn readers_of_a_cold_layer_cost_one_stream() {
     explore(|| async {
         let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));
-        let cache = cache_of(&near, &[origin.clone()]);
+        let cache = cache_of(&near, &[&origin]);
         let layer = descriptor(LAYER);
         for result in read_at_once(&cache, &layer, 3).await {
             assert_eq!(result.unwrap(), LAYER);
@@ -31,7 +31,7 @@ fn a_reader_that_comes_as_the_layer_arrives_does_not_ask_for_it_again() {
         // Nothing but its own answer tells that this tier has the layer by now.
         let near = Shelf::shared("near");
         let origin = Origin::new("origin", LAYER, &[]);
-        let cache = cache_of(&near, &[origin.clone()]);
+        let cache = cache_of(&near, &[&origin]);
         let layer = descriptor(LAYER);
         for result in read_at_once(&cache, &layer, 2).await {
             assert_eq!(result.unwrap(), LAYER);
@@ -45,7 +45,7 @@ fn a_reader_that_comes_as_the_layer_arrives_does_not_ask_for_it_again() {
 fn readers_on_other_terms_cost_no_second_stream() {
     explore(|| async {
         let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));
-        let cache = cache_of(&near, &[origin.clone()]);
+        let cache = cache_of(&near, &[&origin]);
         let layer = descriptor(LAYER);
         let sized = layer.clone().with_size(8);
         let other = spawn(read(cache.clone(), sized));
@@ -60,7 +60,7 @@ fn readers_on_other_terms_cost_no_second_stream() {
 fn a_reader_that_goes_away_cancels_the_fill_for_nobody() {
     explore(|| async {
         let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));
-        let cache = cache_of(&near, &[origin.clone()]);
+        let cache = cache_of(&near, &[&origin]);
         let layer = descriptor(LAYER);
         let leaving = spawn(read(cache.clone(), layer.clone()));
         let staying = spawn(read(cache.clone(), layer.clone()));
@@ -77,7 +77,7 @@ async fn failing_over(act: Act) {
     let near = Shelf::local("near");
     let first = Origin::new("first", LAYER, &[act]);
     let second = Origin::new("second", LAYER, &[]);
-    let cache = cache_of(&near, &[first.clone(), second.clone()]);
+    let cache = cache_of(&near, &[&first, &second]);
     let layer = descriptor(LAYER);
     for result in read_at_once(&cache, &layer, 2).await {
         assert_eq!(result.unwrap(), LAYER);
@@ -104,7 +104,7 @@ fn a_source_that_lacks_the_layer_is_passed_over() {
 /// Without one, a reader gets the layer or an error, and whoever comes later gets the layer.
 async fn failing_alone(act: Act) {
     let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[act]));
-    let cache = cache_of(&near, &[origin.clone()]);
+    let cache = cache_of(&near, &[&origin]);
     let layer = descriptor(LAYER);
     for result in read_at_once(&cache, &layer, 3).await {
         match result {
@@ -142,7 +142,7 @@ fn a_flight_that_panics_in_the_middle_leaves_nobody_waiting() {
 fn a_false_claim_fails_its_own_image_alone() {
     explore(|| async {
         let (near, origin) = (Shelf::local("near"), Origin::new("origin", LAYER, &[]));
-        let cache = cache_of(&near, &[origin.clone()]);
+        let cache = cache_of(&near, &[&origin]);
         let (honest, lying) = (descriptor(LAYER), descriptor(b"another tar"));
         let deceived = spawn(read(cache.clone(), lying.clone()));
         assert_eq!(read(cache.clone(), honest.clone()).await.unwrap(), LAYER);
@@ -180,6 +180,19 @@ fn nothing_begins_or_goes_on_once_the_cache_is_closed() {
         flushed.await.unwrap();
         assert_at_rest(&cache, &layer);
         assert_eq!((near.used(), shared.used(), origin.streams()), left);
+    });
+}
+
+#[test]
+fn whoever_closes_the_cache_waits_for_whoever_is_about_to_take_off() {
+    explore(|| async {
+        let cache = LayerCache::builder().source(memory("far")).build().unwrap();
+        let layer = descriptor(LAYER);
+        let reader = spawn(read(cache.clone(), layer.clone()));
+        cache.close().await;
+        assert_at_rest(&cache, &layer);
+        assert!(reader.await.unwrap().is_err());
+        assert_at_rest(&cache, &layer);
     });
 }
 
