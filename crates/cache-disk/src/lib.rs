@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod behind;
 mod companion;
 mod config;
 mod directory;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
 
+use crate::behind::SyncBehind;
 use crate::directory::Handle;
 use crate::failure::{blocking, failure};
 use crate::layout::{INDEX, LAYER, file_name};
@@ -35,6 +36,7 @@ struct Fill {
     layer: LayerDescriptor,
     reader: Arc<DiskReader>,
     written: u64,
+    synced: SyncBehind,
     started: Instant,
     /// In front of the lock: what is written is gone before others may start over.
     new: NewFile,
@@ -53,7 +55,7 @@ impl DiskWriter {
             &store.name,
             layer.digest,
             Arc::clone(&dir),
-            file,
+            Arc::clone(&file),
         ));
         let fill = Fill {
             store: Arc::clone(store),
@@ -61,6 +63,7 @@ impl DiskWriter {
             layer: layer.clone(),
             reader: Arc::clone(&reader),
             written: 0,
+            synced: SyncBehind::new(&file),
             started: Instant::now(),
             new,
             lock,
@@ -143,6 +146,7 @@ impl Fill {
                 self.new.file().write_all_at(bytes, self.written)
             })?;
         self.written = end;
+        self.synced.grown_to(end);
         self.reader
             .grow_to(end + u64::from(planted::is("watermark-ahead-of-data")));
         if planted::is("published-before-the-last-chunk") {
@@ -157,9 +161,12 @@ impl Fill {
         {
             return Err(Error::corrupt("the index does not describe what was written"));
         }
-        let (new, lock, reader) = (&mut self.new, &self.lock, &self.reader);
+        let (new, lock, reader, synced) = (&mut self.new, &self.lock, &self.reader, self.synced);
         let (store, dir) = (&self.store, &self.dir);
-        let published = lock.beat_during(|| publish(store, dir, new, index));
+        let published = lock.beat_during(|| {
+            synced.finish().map_err(|error| failure(SYNC, error))?;
+            publish(store, dir, new, index)
+        });
         if published.is_err() && !dir.contains(&file_name(index.digest(), LAYER)) {
             // The index may be there already. If it cannot be removed, recovery does it.
             let _ = dir.unlink(&file_name(index.digest(), INDEX));
@@ -178,6 +185,9 @@ impl Fill {
     }
 }
 
+/// What a sync does, for its failure.
+const SYNC: &str = "write the layer to the disk";
+
 /// The commit: index and layer durable, then in place, within the quota.
 fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerIndex) -> Result<()> {
     let digest = index.digest();
@@ -185,9 +195,7 @@ fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerI
     let encoded = index.encode();
     let encoded_len = encoded.len() as u64;
     // The slow part comes first: the quota lock is held for renames only.
-    layer
-        .sync()
-        .map_err(|error| failure("write the layer to the disk", error))?;
+    layer.sync().map_err(|error| failure(SYNC, error))?;
     let mut new_index = store.when_full_evict(dir, digest, encoded_len, "write the layer's index", || {
         let new = NewFile::holding(dir, &encoded)?;
         new.sync().map(|()| new)

@@ -37,6 +37,16 @@ impl EarlyBytes {
         self.beginnings.is_empty() && !self.lost
     }
 
+    /// Takes the beginnings to where they are compared. What is left says that they are lost, until they are back.
+    pub(super) fn lend(&mut self) -> Self {
+        let left = Self {
+            kept: self.kept,
+            beginnings: Vec::new(),
+            lost: self.kept,
+        };
+        std::mem::replace(self, left)
+    }
+
     /// Another fill begins.
     pub(super) fn restart(&mut self) {
         for beginning in &mut self.beginnings {

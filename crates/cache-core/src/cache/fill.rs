@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::early::EarlyBytes;
-use crate::verify::{check_diff_id, hash};
+use super::hashing::Hashing;
+use crate::verify::check_diff_id;
 use crate::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerReader, LayerWriter, Result, planted};
 
 /// Whose fault a failed fill is: it decides what is tried next.
@@ -26,7 +26,7 @@ pub(super) struct Fill<'a> {
     source: Arc<dyn LayerReader>,
     max_len: u64,
     early: &'a mut EarlyBytes,
-    /// What has come so far; `None` only while, or because, hashing it failed.
+    /// Of all that has come; `None` until then, and where hashing it failed.
     index: Option<IndexBuilder>,
 }
 
@@ -38,16 +38,12 @@ impl<'a> Fill<'a> {
         early: &'a mut EarlyBytes,
     ) -> Self {
         early.restart();
-        let algorithm = layer
-            .diff_id
-            .map_or(Algorithm::Sha256, |diff_id| diff_id.algorithm());
-        let index = Some(IndexBuilder::new(algorithm));
         Self {
             layer,
             source: Arc::clone(source),
             max_len,
             early,
-            index,
+            index: None,
         }
     }
 
@@ -91,6 +87,32 @@ impl<'a> Fill<'a> {
 
     async fn copy(
         &mut self,
+        writer: Option<&mut Box<dyn LayerWriter>>,
+        progress: impl Fn(u64),
+    ) -> Result<(), FillError> {
+        let algorithm = self
+            .layer
+            .diff_id
+            .map_or(Algorithm::Sha256, |diff_id| diff_id.algorithm());
+        let hashing = Hashing::start(IndexBuilder::new(algorithm), self.early.lend());
+        let copied = self.copy_pieces(&hashing, writer, progress).await;
+        // However it ended: what could be read early is to be known by its hash.
+        let (index, early) = hashing.finish().await.map_err(FillError::Tier)?;
+        *self.early = early;
+        let diff_id = index.prefix_digest();
+        self.index = Some(index);
+        copied?;
+        match &self.layer.diff_id {
+            Some(claim) if !planted::is("diff-id-not-checked") => {
+                check_diff_id(claim, &diff_id).map_err(FillError::DiffId)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn copy_pieces(
+        &self,
+        hashing: &Hashing,
         mut writer: Option<&mut Box<dyn LayerWriter>>,
         progress: impl Fn(u64),
     ) -> Result<(), FillError> {
@@ -104,39 +126,20 @@ impl<'a> Fill<'a> {
                 let error = format!("the layer is longer than max_layer_bytes ({})", self.max_len);
                 return Err(FillError::Source(Error::permanent(error)));
             }
-            let writing = async {
-                match &mut writer {
-                    Some(writer) => writer.write(piece.clone()).await,
-                    None => Ok(()),
-                }
-            };
-            let (hashed, written) = tokio::join!(self.hash(piece.clone()), writing);
-            hashed.and(written).map_err(FillError::Tier)?;
+            // First: nothing can be read before it is on its way to the hash.
+            hashing.push(piece.clone()).await.map_err(FillError::Tier)?;
+            if let Some(writer) = &mut writer {
+                writer.write(piece).await.map_err(FillError::Tier)?;
+            }
             progress(len);
         }
-        if let Some(expected) =
-            expected.filter(|&expected| expected != len && !planted::is("short-source-not-noticed"))
-        {
-            let error = format!("the layer ends after {len} of {expected} bytes");
-            return Err(FillError::Source(Error::corrupt(error)));
-        }
-        match (&self.layer.diff_id, &self.index) {
-            (Some(diff_id), Some(index)) if !planted::is("diff-id-not-checked") => {
-                check_diff_id(diff_id, &index.prefix_digest()).map_err(FillError::DiffId)
+        match expected {
+            Some(expected) if expected != len && !planted::is("short-source-not-noticed") => {
+                let error = format!("the layer ends after {len} of {expected} bytes");
+                Err(FillError::Source(Error::corrupt(error)))
             }
             _ => Ok(()),
         }
-    }
-
-    /// Hashes the next piece, and compares on the way what was read early of other fills.
-    async fn hash(&mut self, mut piece: Bytes) -> Result<()> {
-        let mut index = self.index.take().ok_or_else(hash_lost)?;
-        while let Some(boundary) = self.early.boundary(index.len(), piece.len()) {
-            index = hash(index, IndexBuilder::update, piece.split_to(boundary)).await?;
-            self.early.compare(&index);
-        }
-        self.index = Some(hash(index, IndexBuilder::update, piece).await?);
-        Ok(())
     }
 }
 

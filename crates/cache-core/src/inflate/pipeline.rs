@@ -140,8 +140,8 @@ fn run(
 struct Recycled(VecDeque<Bytes>);
 
 impl Recycled {
-    /// As many as are on their way when the consumer keeps up: in the queue, and one each at both ends.
-    const MOST: usize = QUEUE_LEN + 2;
+    /// As many as are on their way when the consumer keeps up: in the queue, one each at both ends, and a few that wait to be hashed.
+    const MOST: usize = QUEUE_LEN + 5;
 
     /// A piece of [`PIECE_LEN`] bytes of any value.
     fn take(&mut self) -> BytesMut {
