@@ -94,8 +94,8 @@ impl<'a> Fill<'a> {
             .layer
             .diff_id
             .map_or(Algorithm::Sha256, |diff_id| diff_id.algorithm());
-        let hashing = Hashing::start(IndexBuilder::new(algorithm), self.early.lend());
-        let copied = self.copy_pieces(&hashing, writer, progress).await;
+        let mut hashing = Hashing::new(IndexBuilder::new(algorithm), self.early.lend());
+        let copied = self.copy_pieces(&mut hashing, writer, progress).await;
         // However it ended: what could be read early is to be known by its hash.
         let (index, early) = hashing.finish().await.map_err(FillError::Tier)?;
         *self.early = early;
@@ -112,7 +112,7 @@ impl<'a> Fill<'a> {
 
     async fn copy_pieces(
         &self,
-        hashing: &Hashing,
+        hashing: &mut Hashing,
         mut writer: Option<&mut Box<dyn LayerWriter>>,
         progress: impl Fn(u64),
     ) -> Result<(), FillError> {

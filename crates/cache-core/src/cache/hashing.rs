@@ -1,50 +1,137 @@
-//! Hashing a layer beside writing it. It is a stage with a thread of its own: handing each piece to a thread and waiting for it would
-//! cost a core as much time as the hash.
+//! Hashing a layer beside writing it, so that neither waits for the other piece by piece.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::early::EarlyBytes;
-use crate::runtime::{JoinHandle, mpsc, spawn_blocking};
+use crate::runtime::{JoinHandle, spawn_blocking};
 use crate::{Error, IndexBuilder, Result};
 
-/// Pieces that wait to be hashed.
+/// Pieces that may wait while others are hashed.
 const QUEUE_LEN: usize = 2;
+/// Up to this many bytes are hashed where they are, about 15 us; more on a thread.
+const INLINE_LEN: usize = 16 * 1024;
 
-/// A layer being hashed, and compared on the way with what was read early of other fills. Dropping it ends the thread.
+/// A layer being hashed, and compared on the way with what was read early of other fills.
 pub(super) struct Hashing {
-    pieces: mpsc::Sender<Bytes>,
-    hashed: JoinHandle<(IndexBuilder, EarlyBytes)>,
+    /// `None` while a thread goes on with it, and after one has panicked.
+    hashed: Option<Hashed>,
+    running: Option<JoinHandle<Hashed>>,
+    waiting: Vec<Bytes>,
+}
+
+struct Hashed {
+    index: IndexBuilder,
+    early: EarlyBytes,
+}
+
+impl Hashed {
+    fn add(mut self, pieces: Vec<Bytes>) -> Self {
+        for mut piece in pieces {
+            while let Some(boundary) = self.early.boundary(self.index.len(), piece.len()) {
+                self.index.update(&piece.split_to(boundary));
+                self.early.compare(&self.index);
+            }
+            self.index.update(&piece);
+        }
+        self
+    }
 }
 
 impl Hashing {
-    pub(super) fn start(mut index: IndexBuilder, mut early: EarlyBytes) -> Self {
-        let (pieces, mut queue) = mpsc::channel::<Bytes>(QUEUE_LEN);
-        let hashed = spawn_blocking(move || {
-            while let Some(mut piece) = queue.blocking_recv() {
-                while let Some(boundary) = early.boundary(index.len(), piece.len()) {
-                    index.update(&piece.split_to(boundary));
-                    early.compare(&index);
-                }
-                index.update(&piece);
-            }
-            (index, early)
-        });
-        Self { pieces, hashed }
+    pub(super) fn new(index: IndexBuilder, early: EarlyBytes) -> Self {
+        Self {
+            hashed: Some(Hashed { index, early }),
+            running: None,
+            waiting: Vec::new(),
+        }
     }
 
     /// The next piece. Waits only where hashing does not keep up.
-    pub(super) async fn push(&self, piece: Bytes) -> Result<()> {
-        self.pieces
-            .send(piece)
-            .await
-            .map_err(|_| Error::unavailable("hashing the layer was given up"))
+    pub(super) async fn push(&mut self, piece: Bytes) -> Result<()> {
+        self.waiting.push(piece);
+        if let Some(running) = &mut self.running {
+            let ended = if self.waiting.len() > QUEUE_LEN {
+                Some(running.await)
+            } else {
+                running.now_or_never()
+            };
+            let Some(ended) = ended else { return Ok(()) };
+            self.running = None;
+            self.hashed = Some(ended.map_err(panicked)?);
+        }
+        self.go_on();
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        let Some(hashed) = self.hashed.take() else { return };
+        let pieces = std::mem::take(&mut self.waiting);
+        if pieces.iter().map(Bytes::len).sum::<usize>() <= INLINE_LEN {
+            self.hashed = Some(hashed.add(pieces));
+        } else {
+            self.running = Some(spawn_blocking(move || hashed.add(pieces)));
+        }
     }
 
     /// Waits until all pieces are hashed.
-    pub(super) async fn finish(self) -> Result<(IndexBuilder, EarlyBytes)> {
-        drop(self.pieces);
-        self.hashed
-            .await
-            .map_err(|error| Error::unavailable("hashing the layer panicked").caused_by(error))
+    pub(super) async fn finish(mut self) -> Result<(IndexBuilder, EarlyBytes)> {
+        loop {
+            if let Some(running) = self.running.take() {
+                self.hashed = Some(running.await.map_err(panicked)?);
+            }
+            if self.hashed.is_none() {
+                return Err(Error::unavailable("hashing the layer failed before"));
+            }
+            if !self.waiting.is_empty() {
+                self.go_on();
+            } else if let Some(Hashed { index, early }) = self.hashed {
+                return Ok((index, early));
+            }
+        }
+    }
+}
+
+fn panicked(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::unavailable("hashing the layer panicked").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Algorithm, Digest};
+
+    #[tokio::test]
+    async fn pieces_of_any_length_are_hashed_in_their_order() {
+        let layer = Bytes::from((0..600_000u32).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+        let mut hashing = Hashing::new(IndexBuilder::new(Algorithm::Sha256), EarlyBytes::default());
+        let mut rest = layer.clone();
+        for len in [1, 100_000, INLINE_LEN, INLINE_LEN + 1, 200_000, 7]
+            .into_iter()
+            .cycle()
+        {
+            if rest.is_empty() {
+                break;
+            }
+            hashing.push(rest.split_to(rest.len().min(len))).await.unwrap();
+        }
+        let (index, _) = hashing.finish().await.unwrap();
+        assert_eq!(index.len(), layer.len() as u64);
+        assert_eq!(index.prefix_digest(), Digest::sha256_of(&layer));
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_is_lost_is_an_error_and_no_wait() {
+        let mut hashing = Hashing::new(IndexBuilder::new(Algorithm::Sha256), EarlyBytes::default());
+        hashing.hashed = None;
+        hashing.running = Some(spawn_blocking(|| panic!("a bug of the hash")));
+        let piece = Bytes::from_static(b"piece");
+        let mut pushed = Ok(());
+        // Up to the one that has to wait for the thread.
+        for _ in 0..=QUEUE_LEN {
+            pushed = pushed.and(hashing.push(piece.clone()).await);
+        }
+        assert!(pushed.is_err());
+        assert!(hashing.finish().await.is_err());
     }
 }
