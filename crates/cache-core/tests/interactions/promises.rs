@@ -91,7 +91,10 @@ pub(crate) fn fetches_are_single(cluster: &Cluster) {
         for (scope, single) in [
             (Scope::Process, front.iter().any(is_reliable)),
             (Scope::Host, slowness < PATIENCE_WITH_HOST && is_locked(front)),
-            (Scope::Cluster, slowness < PATIENCE_WITH_LEASE && is_leased(front)),
+            (
+                Scope::Cluster,
+                slowness < PATIENCE_WITH_LEASE && is_leased(front) && is_never_given_up(parts),
+            ),
         ] {
             let most = origin.most_streams(scope);
             assert!(
@@ -145,6 +148,14 @@ fn is_leased(front: &[Part]) -> bool {
             && leases.is_some_and(|leases| !leases.has_trouble())
             && is_passable(&front[..tier])
     })
+}
+
+/// Whether no holder of a lease gives it up: as one does that fails to fetch and finds the layer only where it is copied nowhere. Then
+/// all others fetch at once.
+fn is_never_given_up(parts: &[Part]) -> bool {
+    let copied = |part: &&Part| part.fill != Copying::Off;
+    let mut origins = parts.iter().filter(|part| part.kind == Kind::Origin);
+    parts.iter().all(|part| copied(&part)) || origins.all(|origin| !copied(&origin) || is_faultless(origin))
 }
 
 /// The tier whose leases are asked for.
