@@ -1,14 +1,11 @@
-//! Hashing a layer beside writing it, so that neither waits for the other piece by piece.
+//! Hashing a layer beside writing it: the next piece comes and is written while the last one is hashed.
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 
 use super::early::EarlyBytes;
 use crate::runtime::{JoinHandle, spawn_blocking};
 use crate::{Error, IndexBuilder, Result};
 
-/// Pieces that may wait while others are hashed.
-const QUEUE_LEN: usize = 2;
 /// Up to this many bytes are hashed where they are, about 15 us; more on a thread.
 const INLINE_LEN: usize = 16 * 1024;
 
@@ -17,7 +14,6 @@ pub(super) struct Hashing {
     /// `None` while a thread goes on with it, and after one has panicked.
     hashed: Option<Hashed>,
     running: Option<JoinHandle<Hashed>>,
-    waiting: Vec<Bytes>,
 }
 
 struct Hashed {
@@ -26,14 +22,12 @@ struct Hashed {
 }
 
 impl Hashed {
-    fn add(mut self, pieces: Vec<Bytes>) -> Self {
-        for mut piece in pieces {
-            while let Some(boundary) = self.early.boundary(self.index.len(), piece.len()) {
-                self.index.update(&piece.split_to(boundary));
-                self.early.compare(&self.index);
-            }
-            self.index.update(&piece);
+    fn add(mut self, mut piece: Bytes) -> Self {
+        while let Some(boundary) = self.early.boundary(self.index.len(), piece.len()) {
+            self.index.update(&piece.split_to(boundary));
+            self.early.compare(&self.index);
         }
+        self.index.update(&piece);
         self
     }
 }
@@ -43,52 +37,35 @@ impl Hashing {
         Self {
             hashed: Some(Hashed { index, early }),
             running: None,
-            waiting: Vec::new(),
         }
     }
 
-    /// The next piece. Waits only where hashing does not keep up.
+    /// The next piece. Waits until the last one is hashed: more of them would be memory that is bought for little.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<()> {
-        self.waiting.push(piece);
-        if let Some(running) = &mut self.running {
-            let ended = if self.waiting.len() > QUEUE_LEN {
-                Some(running.await)
-            } else {
-                running.now_or_never()
-            };
-            let Some(ended) = ended else { return Ok(()) };
-            self.running = None;
-            self.hashed = Some(ended.map_err(panicked)?);
-        }
-        self.go_on();
-        Ok(())
-    }
-
-    fn go_on(&mut self) {
-        let Some(hashed) = self.hashed.take() else { return };
-        let pieces = std::mem::take(&mut self.waiting);
-        if pieces.iter().map(Bytes::len).sum::<usize>() <= INLINE_LEN {
-            self.hashed = Some(hashed.add(pieces));
+        let hashed = self.rest().await?;
+        if piece.len() <= INLINE_LEN {
+            self.hashed = Some(hashed.add(piece));
         } else {
-            self.running = Some(spawn_blocking(move || hashed.add(pieces)));
+            self.running = Some(spawn_blocking(move || hashed.add(piece)));
         }
+        Ok(())
     }
 
     /// Waits until all pieces are hashed.
     pub(super) async fn finish(mut self) -> Result<(IndexBuilder, EarlyBytes)> {
-        loop {
-            if let Some(running) = self.running.take() {
-                self.hashed = Some(running.await.map_err(panicked)?);
-            }
-            if self.hashed.is_none() {
-                return Err(Error::unavailable("hashing the layer failed before"));
-            }
-            if !self.waiting.is_empty() {
-                self.go_on();
-            } else if let Some(Hashed { index, early }) = self.hashed {
-                return Ok((index, early));
-            }
+        let Hashed { index, early } = self.rest().await?;
+        Ok((index, early))
+    }
+
+    async fn rest(&mut self) -> Result<Hashed> {
+        if let Some(running) = &mut self.running {
+            let ended = running.await;
+            self.running = None;
+            self.hashed = Some(ended.map_err(panicked)?);
         }
+        self.hashed
+            .take()
+            .ok_or_else(|| Error::unavailable("hashing the layer failed before"))
     }
 }
 
@@ -126,12 +103,9 @@ mod tests {
         hashing.hashed = None;
         hashing.running = Some(spawn_blocking(|| panic!("a bug of the hash")));
         let piece = Bytes::from_static(b"piece");
-        let mut pushed = Ok(());
-        // Up to the one that has to wait for the thread.
-        for _ in 0..=QUEUE_LEN {
-            pushed = pushed.and(hashing.push(piece.clone()).await);
+        for _ in 0..2 {
+            assert!(hashing.push(piece.clone()).await.is_err());
         }
-        assert!(pushed.is_err());
         assert!(hashing.finish().await.is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! One inflate: receive and hash on the runtime, inflate on a thread of its own, with bounded buffers between.
 //!
 //! ```text
-//! blob stream ─► receive + hash (task) ─► 3 x 256 KiB ─► inflate (thread) ─► 3 x 256 KiB ─► consumer
+//! blob stream ─► receive + hash (task) ─► 2 x 256 KiB ─► inflate (thread) ─► 2 x 256 KiB ─► consumer
 //! ```
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
@@ -21,7 +21,7 @@ use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_b
 use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
 
 /// Pieces of [`PIECE_LEN`] between two stages.
-const QUEUE_LEN: usize = 3;
+const QUEUE_LEN: usize = 2;
 
 /// The layer in `blob`. Nothing happens before the stream is polled; it ends with an error unless digest and size of the
 /// blob are right.
@@ -140,8 +140,8 @@ fn run(
 struct Recycled(VecDeque<Bytes>);
 
 impl Recycled {
-    /// As many as are on their way when the consumer keeps up: in the queue, one each at both ends, and a few that wait to be hashed.
-    const MOST: usize = QUEUE_LEN + 5;
+    /// As many as are on their way when the consumer keeps up: in the queue, one each at both ends, and one at the hash.
+    const MOST: usize = QUEUE_LEN + 3;
 
     /// A piece of [`PIECE_LEN`] bytes of any value.
     fn take(&mut self) -> BytesMut {
