@@ -7,7 +7,7 @@ use crate::runtime::spawn_blocking;
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
 
 /// Pieces up to this many bytes are hashed where they are, about 15 us; longer ones on a blocking thread.
-const INLINE_HASH_LEN: usize = 16 * 1024;
+pub(crate) const INLINE_HASH_LEN: usize = 16 * 1024;
 
 /// `bytes` without the first `offset` bytes, and without empty pieces.
 pub(crate) fn skip(bytes: ByteStream, offset: u64) -> ByteStream {
@@ -37,24 +37,20 @@ pub(crate) fn verify(bytes: ByteStream, tier: &str, layer: &LayerDescriptor) -> 
                 .map(|()| None)
                 .map_err(|error| error.at(&tier, "read").of_layer(&digest));
         };
-        let hasher = hash(hasher, DigestHasher::update, piece.clone()).await?;
+        let hasher = hash(hasher, piece.clone()).await?;
         Ok(Some((piece, (bytes, hasher, expected, tier, digest))))
     })
     .boxed()
 }
 
 /// Adds a piece to a hasher without holding up the runtime.
-pub(crate) async fn hash<H: Send + 'static>(
-    mut hasher: H,
-    update: fn(&mut H, &[u8]),
-    piece: Bytes,
-) -> Result<H> {
+async fn hash(mut hasher: DigestHasher, piece: Bytes) -> Result<DigestHasher> {
     if piece.len() <= INLINE_HASH_LEN {
-        update(&mut hasher, &piece);
+        hasher.update(&piece);
         return Ok(hasher);
     }
     let hashing = spawn_blocking(move || {
-        update(&mut hasher, &piece);
+        hasher.update(&piece);
         hasher
     });
     hashing

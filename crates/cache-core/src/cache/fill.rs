@@ -7,7 +7,9 @@ use futures_util::StreamExt;
 use super::early::EarlyBytes;
 use super::hashing::Hashing;
 use crate::verify::check_diff_id;
-use crate::{Algorithm, Error, IndexBuilder, LayerDescriptor, LayerReader, LayerWriter, Result, planted};
+use crate::{
+    Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted,
+};
 
 /// Whose fault a failed fill is: it decides what is tried next.
 #[derive(Debug)]
@@ -60,12 +62,7 @@ impl<'a> Fill<'a> {
         progress: impl Fn(u64),
     ) -> Result<Arc<dyn LayerReader>, FillError> {
         let filled = async {
-            self.copy(Some(&mut writer), progress).await?;
-            let index = self
-                .index
-                .as_ref()
-                .map(|index| index.clone().finish(self.layer.digest));
-            let index = index.ok_or_else(|| FillError::Tier(hash_lost()))?;
+            let index = self.copy(Some(&mut writer), progress).await?;
             writer.commit(&index).await.map_err(FillError::Tier)
         }
         .await;
@@ -75,7 +72,7 @@ impl<'a> Fill<'a> {
     /// Verifies all of the layer without keeping it.
     pub(super) async fn prove(mut self) -> Result<(), FillError> {
         let proven = self.copy(None, |_| {}).await;
-        self.end(proven)
+        self.end(proven.map(drop))
     }
 
     fn end<T>(self, result: Result<T, FillError>) -> Result<T, FillError> {
@@ -89,7 +86,7 @@ impl<'a> Fill<'a> {
         &mut self,
         writer: Option<&mut Box<dyn LayerWriter>>,
         progress: impl Fn(u64),
-    ) -> Result<(), FillError> {
+    ) -> Result<LayerIndex, FillError> {
         let algorithm = self
             .layer
             .diff_id
@@ -99,15 +96,14 @@ impl<'a> Fill<'a> {
         // However it ended: what could be read early is to be known by its hash.
         let (index, early) = hashing.finish().await.map_err(FillError::Tier)?;
         *self.early = early;
-        let diff_id = index.prefix_digest();
-        self.index = Some(index);
+        let whole = self.index.insert(index).clone().finish(self.layer.digest);
         copied?;
-        match &self.layer.diff_id {
-            Some(claim) if !planted::is("diff-id-not-checked") => {
-                check_diff_id(claim, &diff_id).map_err(FillError::DiffId)
-            }
-            _ => Ok(()),
+        if let Some(claim) = &self.layer.diff_id
+            && !planted::is("diff-id-not-checked")
+        {
+            check_diff_id(claim, whole.diff_id()).map_err(FillError::DiffId)?;
         }
+        Ok(whole)
     }
 
     async fn copy_pieces(
@@ -141,8 +137,4 @@ impl<'a> Fill<'a> {
             _ => Ok(()),
         }
     }
-}
-
-fn hash_lost() -> Error {
-    Error::unavailable("hashing the layer failed before")
 }

@@ -4,10 +4,8 @@ use bytes::Bytes;
 
 use super::early::EarlyBytes;
 use crate::runtime::{JoinHandle, spawn_blocking};
+use crate::verify::INLINE_HASH_LEN;
 use crate::{Error, IndexBuilder, Result};
-
-/// Up to this many bytes are hashed where they are, about 15 us; more on a thread.
-const INLINE_LEN: usize = 16 * 1024;
 
 /// A layer being hashed, and compared on the way with what was read early of other fills.
 pub(super) struct Hashing {
@@ -43,7 +41,7 @@ impl Hashing {
     /// The next piece. Waits until the last one is hashed: more of them would be memory that is bought for little.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<()> {
         let hashed = self.rest().await?;
-        if piece.len() <= INLINE_LEN {
+        if piece.len() <= INLINE_HASH_LEN {
             self.hashed = Some(hashed.add(piece));
         } else {
             self.running = Some(spawn_blocking(move || hashed.add(piece)));
@@ -83,7 +81,7 @@ mod tests {
         let layer = Bytes::from((0..600_000u32).map(|at| (at % 251) as u8).collect::<Vec<_>>());
         let mut hashing = Hashing::new(IndexBuilder::new(Algorithm::Sha256), EarlyBytes::default());
         let mut rest = layer.clone();
-        for len in [1, 100_000, INLINE_LEN, INLINE_LEN + 1, 200_000, 7]
+        for len in [1, 100_000, INLINE_HASH_LEN, INLINE_HASH_LEN + 1, 200_000, 7]
             .into_iter()
             .cycle()
         {

@@ -1,12 +1,11 @@
 //! Layers that are not there yet.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use layercache::Stack;
-use layercache::core::{LayerReader, LayerReaderExt as _, LayerSourceExt as _};
+use layercache::core::{LayerDescriptor, LayerReader, LayerReaderExt as _, LayerSourceExt as _};
 use tokio::task::JoinSet;
 
 use crate::{Target, Took, runtime};
@@ -56,14 +55,10 @@ pub(crate) struct First {
 
 impl First {
     pub(crate) fn run(self) -> Result<Took> {
-        let start = Instant::now();
-        runtime()?.block_on(async {
-            let stack = self.target.stack()?;
-            let layer = self.target.layer(&stack).await?;
+        // The process need not end well: what is not finished is not part of the figure.
+        measure(&self.target, async |stack, layer| {
             let offset = (self.len as f64 * self.at) as u64;
-            read(&*stack.open(&layer).await?, offset).await?;
-            // The process need not end well: what is not finished is not part of the figure.
-            took(start, &stack)
+            read(&*stack.open(layer).await?, offset).await
         })
     }
 }
@@ -81,14 +76,11 @@ pub(crate) struct Again {
 
 impl Again {
     pub(crate) fn run(self) -> Result<Took> {
-        let start = Instant::now();
-        runtime()?.block_on(async {
-            let stack = self.target.stack()?;
-            let layer = self.target.layer(&stack).await?;
+        measure(&self.target, async |stack, layer| {
             for time in 0..self.times {
-                read(&*stack.open(&layer).await?, self.len / self.times * time).await?;
+                read(&*stack.open(layer).await?, self.len / self.times * time).await?;
             }
-            took(start, &stack)
+            Ok(())
         })
     }
 }
@@ -106,20 +98,17 @@ pub(crate) struct Stampede {
 
 impl Stampede {
     pub(crate) fn run(self) -> Result<Took> {
-        let start = Instant::now();
-        runtime()?.block_on(async {
-            let stack = Arc::new(self.target.stack()?);
-            let layer = self.target.layer(&stack).await?;
+        measure(&self.target, async |stack, layer| {
             let mut tasks = JoinSet::new();
             for task in 0..self.tasks {
-                let (stack, layer) = (Arc::clone(&stack), layer.clone());
+                let (cache, layer) = (stack.cache().clone(), layer.clone());
                 let offset = self.len / self.tasks * task;
-                tasks.spawn(async move { read(&*stack.open(&layer).await?, offset).await });
+                tasks.spawn(async move { read(&*cache.get(&layer).await?, offset).await });
             }
             while let Some(read) = tasks.join_next().await {
                 read??;
             }
-            took(start, &stack)
+            Ok(())
         })
     }
 }
@@ -133,16 +122,24 @@ pub(crate) struct Publish {
 
 impl Publish {
     pub(crate) fn run(self) -> Result<Took> {
-        let start = Instant::now();
-        runtime()?.block_on(async {
-            let stack = self.target.stack()?;
-            let layer = self.target.layer(&stack).await?;
-            for publication in stack.cache().publish(&layer).await? {
+        measure(&self.target, async |stack, layer| {
+            for publication in stack.cache().publish(layer).await? {
                 ensure!(publication.written?, "{} had it", publication.tier);
             }
-            took(start, &stack)
+            Ok(())
         })
     }
+}
+
+/// Measures `work` on one layer, from an application's start.
+fn measure(target: &Target, work: impl AsyncFnOnce(&Stack, &LayerDescriptor) -> Result<()>) -> Result<Took> {
+    let start = Instant::now();
+    runtime()?.block_on(async {
+        let stack = target.stack()?;
+        let layer = target.layer(&stack).await?;
+        work(&stack, &layer).await?;
+        took(start, &stack)
+    })
 }
 
 async fn read(reader: &dyn LayerReader, offset: u64) -> Result<()> {
