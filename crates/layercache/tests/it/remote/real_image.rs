@@ -9,8 +9,9 @@ use crate::oracle::Oracle;
 use crate::real_image::reads_like_the_oracle;
 use crate::sandbox::Sandbox;
 
-/// What a worker that pulls a layer of half a gigabyte through all tiers may have in memory at most.
-const MAX_RSS: u64 = 48 << 20;
+/// What a worker that pulls a layer of half a gigabyte through all tiers may have in memory at most: 13 MiB on the heap, 10 MiB of parts
+/// for S3, about 16 MiB of code, and what the allocator keeps for itself, which differs from run to run by several MiB.
+const MAX_RSS: u64 = 56 << 20;
 
 #[test]
 fn what_one_worker_has_pulled_others_read_without_the_registry() {
