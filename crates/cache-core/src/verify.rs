@@ -1,13 +1,12 @@
 //! Checks on streams of a layer's bytes.
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
-use crate::runtime::spawn_blocking;
+use crate::runtime::consume_budget;
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
 
-/// Pieces up to this many bytes are hashed where they are, about 15 us; longer ones on a blocking thread.
-pub(crate) const INLINE_HASH_LEN: usize = 16 * 1024;
+/// Longest slice hashed without giving the runtime a chance to run something else: about 60 us of SHA-256.
+pub(crate) const HASH_LEN: usize = 64 * 1024;
 
 /// `bytes` without the first `offset` bytes, and without empty pieces.
 pub(crate) fn skip(bytes: ByteStream, offset: u64) -> ByteStream {
@@ -30,32 +29,28 @@ pub(crate) fn verify(bytes: ByteStream, tier: &str, layer: &LayerDescriptor) -> 
     let hasher = DigestHasher::new(expected.algorithm());
     let (tier, digest) = (Box::<str>::from(tier), layer.digest);
     let state = (bytes, hasher, expected, tier, digest);
-    stream::try_unfold(state, |(mut bytes, hasher, expected, tier, digest)| async move {
-        let Some(piece) = bytes.try_next().await? else {
-            let verified = check_diff_id(&expected, &hasher.finish());
-            return verified
-                .map(|()| None)
-                .map_err(|error| error.at(&tier, "read").of_layer(&digest));
-        };
-        let hasher = hash(hasher, piece.clone()).await?;
-        Ok(Some((piece, (bytes, hasher, expected, tier, digest))))
-    })
+    stream::try_unfold(
+        state,
+        |(mut bytes, mut hasher, expected, tier, digest)| async move {
+            let Some(piece) = bytes.try_next().await? else {
+                let verified = check_diff_id(&expected, &hasher.finish());
+                return verified
+                    .map(|()| None)
+                    .map_err(|error| error.at(&tier, "read").of_layer(&digest));
+            };
+            hash(&mut hasher, &piece).await;
+            Ok(Some((piece, (bytes, hasher, expected, tier, digest))))
+        },
+    )
     .boxed()
 }
 
-/// Adds a piece to a hasher without holding up the runtime.
-async fn hash(mut hasher: DigestHasher, piece: Bytes) -> Result<DigestHasher> {
-    if piece.len() <= INLINE_HASH_LEN {
-        hasher.update(&piece);
-        return Ok(hasher);
+/// Adds bytes to a hasher without holding up the runtime.
+pub(crate) async fn hash(hasher: &mut DigestHasher, bytes: &[u8]) {
+    for slice in bytes.chunks(HASH_LEN) {
+        hasher.update(slice);
+        consume_budget().await;
     }
-    let hashing = spawn_blocking(move || {
-        hasher.update(&piece);
-        hasher
-    });
-    hashing
-        .await
-        .map_err(|error| Error::unavailable("hashing the layer failed").caused_by(error))
 }
 
 /// Whether a layer is the one that the image's config names.

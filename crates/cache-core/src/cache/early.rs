@@ -8,8 +8,6 @@ pub(super) struct EarlyBytes {
     /// Off where nothing can be read early.
     kept: bool,
     beginnings: Vec<Beginning>,
-    /// Whether there were bytes of which no digest was left.
-    lost: bool,
 }
 
 #[derive(Debug)]
@@ -34,17 +32,7 @@ impl EarlyBytes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.beginnings.is_empty() && !self.lost
-    }
-
-    /// Takes the beginnings to where they are compared. What is left says that they are lost, until they are back.
-    pub(super) fn lend(&mut self) -> Self {
-        let left = Self {
-            kept: self.kept,
-            beginnings: Vec::new(),
-            lost: self.kept,
-        };
-        std::mem::replace(self, left)
+        self.beginnings.is_empty()
     }
 
     /// Another fill begins.
@@ -75,24 +63,18 @@ impl EarlyBytes {
     }
 
     /// The present fill has failed after it hashed this much.
-    pub(super) fn failed(&mut self, index: Option<&IndexBuilder>) {
-        match index {
-            _ if !self.kept => {}
-            None => self.lost = true,
-            Some(index) if index.is_empty() => {}
-            Some(index) => {
-                let (len, digest) = (index.len(), index.prefix_digest());
-                self.beginnings.push(Beginning {
-                    len,
-                    digest,
-                    agreed: false,
-                });
-            }
+    pub(super) fn failed(&mut self, index: &IndexBuilder) {
+        if self.kept && !index.is_empty() {
+            self.beginnings.push(Beginning {
+                len: index.len(),
+                digest: index.prefix_digest(),
+                agreed: false,
+            });
         }
     }
 
     /// Whether the present fill, which is proven right, differs from what could be read before.
     pub(super) fn refuted(&self) -> bool {
-        self.lost || self.beginnings.iter().any(|beginning| !beginning.agreed)
+        self.beginnings.iter().any(|beginning| !beginning.agreed)
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join;
 
 use super::early::EarlyBytes;
-use super::hashing::Hashing;
-use crate::verify::check_diff_id;
+use crate::runtime::consume_budget;
+use crate::verify::{HASH_LEN, check_diff_id};
 use crate::{
     Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted,
 };
@@ -28,8 +30,8 @@ pub(super) struct Fill<'a> {
     source: Arc<dyn LayerReader>,
     max_len: u64,
     early: &'a mut EarlyBytes,
-    /// Of all that has come; `None` until then, and where hashing it failed.
-    index: Option<IndexBuilder>,
+    /// Of what has come.
+    index: IndexBuilder,
 }
 
 impl<'a> Fill<'a> {
@@ -40,12 +42,15 @@ impl<'a> Fill<'a> {
         early: &'a mut EarlyBytes,
     ) -> Self {
         early.restart();
+        let algorithm = layer
+            .diff_id
+            .map_or(Algorithm::Sha256, |diff_id| diff_id.algorithm());
         Self {
             layer,
             source: Arc::clone(source),
             max_len,
             early,
-            index: None,
+            index: IndexBuilder::new(algorithm),
         }
     }
 
@@ -77,27 +82,43 @@ impl<'a> Fill<'a> {
 
     fn end<T>(self, result: Result<T, FillError>) -> Result<T, FillError> {
         if result.is_err() {
-            self.early.failed(self.index.as_ref());
+            self.early.failed(&self.index);
         }
         result
     }
 
     async fn copy(
         &mut self,
-        writer: Option<&mut Box<dyn LayerWriter>>,
+        mut writer: Option<&mut Box<dyn LayerWriter>>,
         progress: impl Fn(u64),
     ) -> Result<LayerIndex, FillError> {
-        let algorithm = self
-            .layer
-            .diff_id
-            .map_or(Algorithm::Sha256, |diff_id| diff_id.algorithm());
-        let mut hashing = Hashing::new(IndexBuilder::new(algorithm), self.early.lend());
-        let copied = self.copy_pieces(&mut hashing, writer, progress).await;
-        // However it ended: what could be read early is to be known by its hash.
-        let (index, early) = hashing.finish().await.map_err(FillError::Tier)?;
-        *self.early = early;
-        let whole = self.index.insert(index).clone().finish(self.layer.digest);
-        copied?;
+        let expected = self.source.len();
+        let mut pieces = Arc::clone(&self.source).stream(0);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(FillError::Source)?;
+            let len = self.index.len() + piece.len() as u64;
+            if len > self.max_len && !planted::is("max-layer-bytes-ignored") {
+                let error = format!("the layer is longer than max_layer_bytes ({})", self.max_len);
+                return Err(FillError::Source(Error::permanent(error)));
+            }
+            match &mut writer {
+                // Both are waited for: what was written, even in part, may have been read, and has to be hashed.
+                Some(writer) => {
+                    let (written, ()) = join(writer.write(piece.clone()), self.hash(piece)).await;
+                    written.map_err(FillError::Tier)?;
+                }
+                None => self.hash(piece).await,
+            }
+            progress(len);
+        }
+        let whole = self.index.clone().finish(self.layer.digest);
+        if let Some(expected) = expected
+            && expected != whole.len()
+            && !planted::is("short-source-not-noticed")
+        {
+            let error = format!("the layer ends after {} of {expected} bytes", whole.len());
+            return Err(FillError::Source(Error::corrupt(error)));
+        }
         if let Some(claim) = &self.layer.diff_id
             && !planted::is("diff-id-not-checked")
         {
@@ -106,35 +127,17 @@ impl<'a> Fill<'a> {
         Ok(whole)
     }
 
-    async fn copy_pieces(
-        &self,
-        hashing: &mut Hashing,
-        mut writer: Option<&mut Box<dyn LayerWriter>>,
-        progress: impl Fn(u64),
-    ) -> Result<(), FillError> {
-        let expected = self.source.len();
-        let mut pieces = Arc::clone(&self.source).stream(0);
-        let mut len = 0;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(FillError::Source)?;
-            len += piece.len() as u64;
-            if len > self.max_len && !planted::is("max-layer-bytes-ignored") {
-                let error = format!("the layer is longer than max_layer_bytes ({})", self.max_len);
-                return Err(FillError::Source(Error::permanent(error)));
+    /// Hashes the next piece, a slice at a time, and compares on the way with what was read early of other fills. On this task: to
+    /// hand each piece to another thread costs half as much again as the hash.
+    async fn hash(&mut self, mut piece: Bytes) {
+        while !piece.is_empty() {
+            let longest = piece.len().min(HASH_LEN);
+            let boundary = self.early.boundary(self.index.len(), longest);
+            self.index.update(&piece.split_to(boundary.unwrap_or(longest)));
+            if boundary.is_some() {
+                self.early.compare(&self.index);
             }
-            // First: nothing can be read before it is on its way to the hash.
-            hashing.push(piece.clone()).await.map_err(FillError::Tier)?;
-            if let Some(writer) = &mut writer {
-                writer.write(piece).await.map_err(FillError::Tier)?;
-            }
-            progress(len);
-        }
-        match expected {
-            Some(expected) if expected != len && !planted::is("short-source-not-noticed") => {
-                let error = format!("the layer ends after {len} of {expected} bytes");
-                Err(FillError::Source(Error::corrupt(error)))
-            }
-            _ => Ok(()),
+            consume_budget().await;
         }
     }
 }

@@ -6,7 +6,6 @@ mod claims;
 mod early;
 mod fill;
 mod flight;
-mod hashing;
 mod keeper;
 mod options;
 mod outcomes;

@@ -7,14 +7,12 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 
 use super::format::SNIFF_LEN;
-use crate::runtime::{consume_budget, mpsc};
+use crate::runtime::mpsc;
+use crate::verify::hash;
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result, planted};
 
 /// Longest piece handed on, in bytes: with the capacity of the channels it bounds what is in flight.
 pub(super) const PIECE_LEN: usize = 256 * 1024;
-
-/// Longest piece hashed without giving the runtime a chance to run something else: about 60 us of SHA-256.
-const HASH_LEN: usize = 64 * 1024;
 
 /// Receives a blob, hashes it, checks digest and size, and hands it to `pieces`. The last message is an error unless all
 /// of the blob was right; a closed channel after `Ok` pieces alone never means a whole blob (see [`Piece::End`]).
@@ -39,10 +37,7 @@ pub(super) async fn receive(
                 }
                 while !bytes.is_empty() {
                     let piece = bytes.split_to(bytes.len().min(PIECE_LEN));
-                    for slice in piece.chunks(HASH_LEN) {
-                        hasher.update(slice);
-                        consume_budget().await;
-                    }
+                    hash(&mut hasher, &piece).await;
                     if pieces.send(Ok(Piece::Bytes(piece))).await.is_err() {
                         return;
                     }

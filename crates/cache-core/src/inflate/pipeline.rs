@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::decoder::Decoder;
 use super::inflater::Shared;
@@ -122,6 +123,12 @@ fn run(
         piece.truncate(filled);
         let piece = piece.freeze();
         recycled.put(piece.clone());
+        // No timer where there is room.
+        let piece = match pieces.try_send(piece) {
+            Ok(()) => continue,
+            Err(TrySendError::Full(piece)) => piece,
+            Err(TrySendError::Closed(_)) => return Ok(()),
+        };
         match runtime.block_on(timeout(shared.limits.max_idle, pieces.send(piece))) {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(()),
@@ -140,8 +147,8 @@ fn run(
 struct Recycled(VecDeque<Bytes>);
 
 impl Recycled {
-    /// As many as are on their way when the consumer keeps up: in the queue, one each at both ends, and one at the hash.
-    const MOST: usize = QUEUE_LEN + 3;
+    /// As many as are on their way when the consumer keeps up: in the queue, and one each at both ends.
+    const MOST: usize = QUEUE_LEN + 2;
 
     /// A piece of [`PIECE_LEN`] bytes of any value.
     fn take(&mut self) -> BytesMut {

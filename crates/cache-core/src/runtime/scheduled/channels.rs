@@ -82,7 +82,7 @@ pub(crate) mod oneshot {
 }
 
 pub(crate) mod mpsc {
-    use tokio::sync::mpsc::error::SendError;
+    use tokio::sync::mpsc::error::{SendError, TrySendError};
 
     use super::point;
 
@@ -101,6 +101,11 @@ pub(crate) mod mpsc {
         pub(crate) async fn send(&self, value: T) -> Result<(), SendError<T>> {
             point();
             self.0.send(value).await
+        }
+
+        pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+            point();
+            self.0.try_send(value)
         }
     }
 
