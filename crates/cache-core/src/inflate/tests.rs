@@ -92,8 +92,8 @@ async fn failure(blob: Blob, layer: &LayerDescriptor) -> Error {
 
 #[tokio::test]
 async fn every_format_gives_the_same_layer() {
-    let layer = layer_bytes(1_300_000);
-    let (head, tail) = layer.split_at(500_000);
+    let layer = layer_bytes(600_000);
+    let (head, tail) = layer.split_at(250_000);
     let blobs = [
         gzip(&layer),
         [gzip(head), gzip(b""), gzip(tail)].concat(),
@@ -104,7 +104,7 @@ async fn every_format_gives_the_same_layer() {
     ];
     let inflater = Inflater::default();
     for blob in blobs {
-        for piece in [1000, 37, 400_000] {
+        for piece in [1000, 97, 400_000] {
             let descriptor = descriptor(&blob, &layer);
             let reader = inflater.reader(
                 "origin",
@@ -115,14 +115,14 @@ async fn every_format_gives_the_same_layer() {
                 }),
             );
             assert!(inflated(Arc::clone(&reader), 0).await.unwrap() == layer);
-            assert!(inflated(Arc::clone(&reader), 1_299_999).await.unwrap() == layer[1_299_999..]);
-            assert!(reader.read_bytes(499_990, 20).await.unwrap() == layer[499_990..500_010]);
-            assert_eq!(reader.read_bytes(1_300_000, 20).await.unwrap(), Bytes::new());
+            assert!(inflated(Arc::clone(&reader), 599_999).await.unwrap() == layer[599_999..]);
+            assert!(reader.read_bytes(249_990, 20).await.unwrap() == layer[249_990..250_010]);
+            assert_eq!(reader.read_bytes(600_000, 20).await.unwrap(), Bytes::new());
             assert_eq!(reader.len(), None);
         }
     }
     assert_eq!(inflater.stats().inflates(), 6 * 3 * 4);
-    assert_eq!(inflater.stats().bytes(), 6 * 3 * 4 * 1_300_000);
+    assert_eq!(inflater.stats().bytes(), 6 * 3 * 4 * 600_000);
 }
 
 #[tokio::test]

@@ -258,7 +258,7 @@ async fn who_was_served_wrong_bytes_gets_an_error_once_that_is_known() {
     assert_eq!(listed(&*near).await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn publishing_fills_the_shared_tiers_and_asks_no_origin() {
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
