@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::{features, tidy, tools};
+use crate::{features, instructions, tidy, tools};
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let start = Instant::now();
@@ -45,6 +45,8 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         "{deny} --locked check --hide-inclusion-graph bans licenses sources"
     )
     .run()?;
+    step("instructions of a warm read");
+    instructions::run(sh)?;
     step("done");
     Ok(())
 }
