@@ -281,13 +281,15 @@ mod tests {
         for len in [0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk] {
             let layer: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
             let index = index_of(&layer, 100_003);
-            assert_eq!(index.len(), len as u64);
+            assert_eq!((index.len(), index.is_empty()), (len as u64, len == 0));
             assert_eq!(index.chunks().len(), len.div_ceil(chunk));
             assert_eq!(index.diff_id(), &Digest::sha256_of(&layer));
             for (n, bytes) in layer.chunks(chunk).enumerate() {
                 assert!(index.verify_chunk(n, bytes));
                 assert!(!index.verify_chunk(n + 1, bytes));
+                assert_eq!(index.chunk_len(n), bytes.len());
             }
+            assert_eq!(index.chunk_len(index.chunks().len()), 0);
             assert_eq!(index.encode().len() as u64, LayerIndex::encoded_len(index.len()));
         }
     }

@@ -80,6 +80,30 @@ mod tests {
     }
 
     #[test]
+    fn the_next_sync_begins_a_step_after_the_last_and_never_beside_it() {
+        let mut behind = SyncBehind::new(&Arc::new(tempfile::tempfile().unwrap()));
+        behind.grown_to(STEP);
+        behind.join();
+        behind.grown_to(2 * STEP - 1);
+        assert!(behind.running.is_none());
+
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        behind.running = Some(std::thread::spawn(move || {
+            let _ = ended.recv();
+            Ok(())
+        }));
+        behind.grown_to(3 * STEP);
+        assert_eq!(behind.begun_at, STEP);
+        drop(end);
+        while !behind.running.as_ref().unwrap().is_finished() {
+            std::thread::yield_now();
+        }
+        behind.grown_to(4 * STEP);
+        assert_eq!(behind.begun_at, 4 * STEP);
+        assert!(behind.finish().is_ok());
+    }
+
+    #[test]
     fn nothing_is_synced_before_there_is_enough() {
         let null = Arc::new(File::open("/dev/null").unwrap());
         let mut behind = SyncBehind::new(&null);

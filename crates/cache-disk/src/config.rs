@@ -89,3 +89,13 @@ impl DiskConfig {
         DiskTier::open(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_a_gibibyte_is_left_free_unless_told_otherwise() {
+        assert_eq!(DiskConfig::new("/clip").min_free_bytes, 268_435_456);
+    }
+}

@@ -83,6 +83,15 @@ const TO_READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
+/// How what is known of a file is asked for.
+const TO_STAT: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// How a directory is opened.
+const TO_ENTER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
 /// An open, checked cache directory and what was learned of its file system.
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -170,8 +179,7 @@ impl Handle {
 
     /// What is known of the file of this name, as far as the kernel has it in memory.
     pub(crate) fn stat_cached(&self, name: &str) -> Option<Stat> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat2(self, name, flags, Mode::empty(), IN_MEMORY).ok()?;
+        let fd = rustix::fs::openat2(self, name, TO_STAT, Mode::empty(), IN_MEMORY).ok()?;
         rustix::fs::fstat(fd).ok()
     }
 
@@ -195,8 +203,7 @@ impl Handle {
 }
 
 fn open_dir(at: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, path, flags, Mode::empty())
+    rustix::fs::openat(at, path, TO_ENTER, Mode::empty())
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {
@@ -268,5 +275,24 @@ mod tests {
         for (cache_home, home) in [(None, None), (Some(""), Some("")), (Some("c"), Some("h"))] {
             assert_eq!(dir(cache_home, home), Path::new("/tmp/clip-oci-cache-1000"));
         }
+    }
+
+    #[test]
+    fn the_default_of_this_user_is_absolute() {
+        assert!(default_dir().is_absolute());
+    }
+
+    #[test]
+    fn what_the_kernel_has_in_memory_is_opened_without_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        std::fs::write(root.path().join("file"), "bytes").unwrap();
+        let opened = dir.open_cached("file").unwrap();
+        let (known, file) = (
+            dir.stat_cached("file").unwrap(),
+            rustix::fs::fstat(opened).unwrap(),
+        );
+        assert_eq!((known.st_ino, known.st_size), (file.st_ino, 5));
+        assert!(dir.open_cached("nothing").is_none() && dir.stat_cached("nothing").is_none());
     }
 }

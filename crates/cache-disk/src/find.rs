@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result, planted};
 
-use crate::directory::{Handle, still_names};
+use crate::directory::Handle;
 use crate::failure::{blocking, failure};
 use crate::layout::{INDEX, LAYER, file_name};
 use crate::proven::is_fresh;
@@ -160,16 +160,16 @@ fn rebuild_index(
             "the layer has lost its index and does not match its diff ID",
         ));
     }
-    store_index(dir, &index, file);
+    store_index(dir, &index);
     Ok(index)
 }
 
-/// Puts a rebuilt index next to its layer `file`. A failure costs no more than rebuilding it again.
-fn store_index(dir: &Arc<Handle>, index: &LayerIndex, file: &File) {
+/// Puts a rebuilt index next to its layer. A failure costs no more than rebuilding it again.
+fn store_index(dir: &Arc<Handle>, index: &LayerIndex) {
     let (layer_name, index_name) = (file_name(index.digest(), LAYER), file_name(index.digest(), INDEX));
     let stored = NewFile::holding(dir, &index.encode()).and_then(|mut new| new.replace(&index_name));
     // The layer may have been removed meanwhile, and its companions with it.
-    if stored.is_ok() && !still_names(dir, &layer_name, file) && !dir.contains(&layer_name) {
+    if stored.is_ok() && !dir.contains(&layer_name) {
         let _ = dir.unlink(&index_name);
     }
 }
@@ -206,5 +206,74 @@ pub(crate) fn hash(
 fn touch(file: &File, modified: Option<SystemTime>) {
     if !modified.is_some_and(is_fresh) {
         let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::ErrorKind;
+
+    use super::*;
+    use crate::DiskTier;
+
+    fn tier() -> (tempfile::TempDir, DiskTier) {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path().join("clip")).open().unwrap();
+        (root, tier)
+    }
+
+    fn hashed(bytes: &[u8], algorithm: Algorithm) -> LayerIndex {
+        let mut builder = IndexBuilder::new(algorithm);
+        builder.update(bytes);
+        builder.finish(Digest::sha256_of(b"blob"))
+    }
+
+    fn layer(claimed: &LayerIndex) -> LayerDescriptor {
+        LayerDescriptor::new(*claimed.digest()).with_diff_id(*claimed.diff_id())
+    }
+
+    #[test]
+    fn a_layer_is_hashed_by_those_alone_who_may() {
+        let (_root, tier) = tier();
+        let index = hashed(b"the layer", Algorithm::Sha256);
+        let path = tier.dir().join(file_name(index.digest(), LAYER));
+        std::fs::write(path, b"the layer").unwrap();
+        let look = |layer: &LayerDescriptor, may_hash| tier.store.look_blocking(layer, may_hash).unwrap();
+
+        let without_index = layer(&index);
+        assert!(matches!(look(&without_index, false), Look::NeedsHashing));
+        assert!(matches!(look(&without_index, true), Look::Found(_)));
+        // Its index is there from now on.
+        assert!(matches!(look(&without_index, false), Look::Found(_)));
+
+        let by_another_algorithm = layer(&hashed(b"the layer", Algorithm::Sha512));
+        assert!(matches!(look(&by_another_algorithm, false), Look::NeedsHashing));
+        assert!(matches!(look(&by_another_algorithm, true), Look::Found(_)));
+    }
+
+    #[test]
+    fn an_index_stays_with_a_layer_alone() {
+        let (_root, tier) = tier();
+        let dir = tier.store.directory.current().unwrap();
+        let index = hashed(b"the layer", Algorithm::Sha256);
+        let name = |companion| file_name(index.digest(), companion);
+        std::fs::write(tier.dir().join(name(LAYER)), b"the layer").unwrap();
+        store_index(&dir, &index);
+        assert!(dir.contains(&name(INDEX)));
+
+        dir.unlink(&name(LAYER)).unwrap();
+        store_index(&dir, &index);
+        assert!(!dir.contains(&name(INDEX)));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_hashed_is_corrupt() {
+        let (root, _tier) = tier();
+        let path = root.path().join("file");
+        std::fs::write(&path, b"the layer").unwrap();
+        let file = File::open(path).unwrap();
+        let error = hash(&file, 10, Algorithm::Sha256, &mut |_| true).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("cut at byte 9"), "{error}");
     }
 }

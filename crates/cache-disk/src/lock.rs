@@ -230,4 +230,32 @@ mod tests {
             Attempt::Held(_)
         ));
     }
+
+    #[test]
+    fn there_is_one_holder_at_a_time_however_often_the_file_comes_and_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let holders = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            for _ in 0..2000 {
+                if let Attempt::Held(lock) = FileLock::try_acquire(&dir, "name").unwrap() {
+                    assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                    holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(lock);
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(work);
+            }
+        });
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_for_another_reason_than_a_full_disk_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        assert!(FileLock::try_acquire(&dir, "no-such-directory/name").is_err());
+    }
 }

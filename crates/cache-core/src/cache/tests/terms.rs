@@ -134,3 +134,24 @@ async fn a_false_claim_is_invalid_although_the_layer_came_meanwhile() {
         origin.opens()
     );
 }
+
+#[test]
+fn to_another_cache_it_is_a_source_with_its_own_name_that_can_do_what_its_sources_can() {
+    let bytes = layer_bytes(10);
+    let cache = |ranges: bool, early: bool| {
+        let far: Arc<dyn LayerSource> = match ranges {
+            true => memory("far"),
+            false => Script::origin("far", &bytes, []),
+        };
+        let builder = LayerCache::builder().name("inner").source(far);
+        builder.early_reads(early).build().unwrap()
+    };
+    assert_eq!(cache(true, false).name(), "inner");
+    let verified = Capabilities::NONE.with_verified();
+    assert_eq!(cache(true, false).capabilities(), verified.with_random_access());
+    assert_eq!(
+        cache(true, true).capabilities(),
+        Capabilities::NONE.with_random_access()
+    );
+    assert_eq!(cache(false, false).capabilities(), Capabilities::NONE);
+}
