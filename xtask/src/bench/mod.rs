@@ -14,6 +14,7 @@ mod plot;
 mod reads;
 mod remote;
 mod row;
+mod stages;
 
 use std::fs;
 use std::path::PathBuf;
@@ -81,7 +82,7 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
     let known: Vec<&str> = rows()
         .iter()
         .map(|row| row.name)
-        .chain([memory::NAME, growth::NAME])
+        .chain([memory::NAME, stages::NAME, growth::NAME])
         .collect();
     if let Some(unknown) = options.only.iter().find(|only| !known.contains(&only.as_str())) {
         bail!("no row `{unknown}`: choose of {}", known.join(", "));
@@ -100,6 +101,10 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
         .wants(memory::NAME)
         .then(|| memory::measure(&lab))
         .transpose()?;
+    let stages = options
+        .wants(stages::NAME)
+        .then(|| stages::measure(&lab, options.runs))
+        .transpose()?;
     let growth = options
         .wants(growth::NAME)
         .then(|| growth::measure(&lab, options.runs))
@@ -108,6 +113,9 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
     if let Some(memory) = &memory {
         println!("{}", memory::table(memory));
     }
+    if let Some(stages) = &stages {
+        println!("{}", stages::table(stages));
+    }
     if let Some(growth) = &growth {
         println!("{}", growth::tables(growth));
     }
@@ -115,7 +123,7 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
         fs::write(path, json(&measured)).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if options.write {
-        page::write(&measured, memory.as_deref(), growth.as_ref())?;
+        page::write(&measured, memory.as_deref(), stages.as_ref(), growth.as_ref())?;
     }
     Ok(())
 }

@@ -7,10 +7,16 @@ use anyhow::{Context as _, Result};
 use super::growth::{self, Growth};
 use super::memory::{self, Peak};
 use super::row::{self, Measured};
+use super::stages::{self, Stages};
 use crate::dirs;
 
 /// Replaces the figures of what was measured, and the plots.
-pub(super) fn write(measured: &[Measured], memory: Option<&[Peak]>, growth: Option<&Growth>) -> Result<()> {
+pub(super) fn write(
+    measured: &[Measured],
+    memory: Option<&[Peak]>,
+    stages: Option<&Stages>,
+    growth: Option<&Growth>,
+) -> Result<()> {
     let docs = dirs::workspace().join("docs");
     let path = docs.join("performance.md");
     let mut page = fs::read_to_string(&path)?;
@@ -19,6 +25,9 @@ pub(super) fn write(measured: &[Measured], memory: Option<&[Peak]>, growth: Opti
     }
     if let Some(memory) = memory {
         page = replace(&page, memory::NAME, &memory::table(memory))?;
+    }
+    if let Some(stages) = stages {
+        page = replace(&page, stages::NAME, &stages::table(stages))?;
     }
     if let Some(growth) = growth {
         page = replace(&page, growth::NAME, &growth::tables(growth))?;

@@ -7,6 +7,7 @@
 mod fetch;
 mod read;
 mod redis;
+mod stage;
 mod start;
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Workload {
     Start(start::Start),
     /// Fetches a layer from Redis with the client alone.
     Redis(redis::Fetch),
+    /// One stage of a fill.
+    Stage(stage::Stage),
 }
 
 /// Which layers, through which cache.
@@ -106,6 +109,7 @@ fn main() -> Result<()> {
         Workload::Populate(populate) => populate.run()?.into(),
         Workload::Start(start) => start.run()?.into(),
         Workload::Redis(fetch) => fetch.run()?.into(),
+        Workload::Stage(stage) => stage.run()?.into(),
     };
     let figures = json!({
         "seconds": took.time.as_secs_f64(),
