@@ -294,6 +294,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_index_whose_hashes_do_not_fit_its_length_is_corrupt_whoever_sealed_it() {
+        let encoded = index_of(&[7; 10], 10).encode();
+        let (body, _) = encoded.split_last_chunk::<HASH_LEN>().unwrap();
+        for more in [&[1; HASH_LEN][..], &[1; 5]] {
+            let body = [body, more].concat();
+            let seal = Seal::plain().of(&body);
+            let error = LayerIndex::decode(&[&body, &seal.as_bytes()[..]].concat()).unwrap_err();
+            assert!(error.to_string().contains("wrong number of chunks"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_builder_knows_how_much_it_has_seen() {
+        let mut builder = IndexBuilder::new(Algorithm::Sha256);
+        assert_eq!((builder.len(), builder.is_empty()), (0, true));
+        builder.update(&[7; 10]);
+        assert_eq!((builder.len(), builder.is_empty()), (10, false));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

@@ -120,10 +120,17 @@ impl FileLock {
     }
 }
 
+/// How a lock file is opened or made. Without `NONBLOCK`, opening a FIFO would wait for whoever reads it.
+const TO_LOCK: OFlags = OFlags::RDWR
+    .union(OFlags::CREATE)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+const FOR_THE_USER: Mode = Mode::RUSR.union(Mode::WUSR);
+
 fn open(dir: &Handle, name: &str) -> io::Result<(OwnedFd, File)> {
     let dir = dir.subdir(LOCK_DIR)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = rustix::fs::openat(&dir, name, TO_LOCK, FOR_THE_USER)?;
     Ok((dir, file.into()))
 }
 
@@ -229,6 +236,58 @@ mod tests {
             FileLock::try_acquire(&dir, "name").unwrap(),
             Attempt::Held(_)
         ));
+    }
+
+    #[test]
+    fn progress_is_shown_at_most_once_in_a_while() {
+        let root = tempfile::tempdir().unwrap();
+        let mut lock = locked(&root.path().join("clip"));
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        let mut beats_after = |pause: Duration| {
+            lock.file.set_modified(long_ago).unwrap();
+            lock.last_beat = Instant::now().checked_sub(pause).unwrap();
+            lock.beat();
+            lock.file.metadata().unwrap().modified().unwrap() > long_ago
+        };
+        assert!(beats_after(HEARTBEAT));
+        assert!(!beats_after(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_lock_file_is_the_users_alone() {
+        use std::os::unix::fs::MetadataExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let lock = locked(&root.path().join("clip"));
+        assert_eq!(lock.file.metadata().unwrap().mode() & 0o7777, 0o600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_is_waited_for_while_it_shows_progress() {
+        let limit = Duration::from_secs(60);
+        let beat_before = |seconds| Holder {
+            pid: Some(1),
+            heartbeat: Some(SystemTime::now() - Duration::from_secs(seconds)),
+        };
+        // A stale heartbeat counts once it was seen twice.
+        let mut patience = Patience::new(limit);
+        let stale = beat_before(61);
+        assert!(!patience.is_exhausted_by(stale));
+        assert!(patience.is_exhausted_by(stale));
+        // Another one begins anew.
+        let fresh = beat_before(0);
+        assert!(!patience.is_exhausted_by(fresh));
+        assert!(!patience.is_exhausted_by(fresh));
+        tokio::time::advance(limit + Duration::from_millis(1)).await;
+        assert!(patience.is_exhausted_by(fresh));
+        // A clock that is ahead of ours makes no holder immortal.
+        let ahead = Holder {
+            pid: Some(1),
+            heartbeat: Some(SystemTime::now() + Duration::from_secs(3600)),
+        };
+        assert!(!patience.is_exhausted_by(ahead));
+        assert!(!patience.is_exhausted_by(ahead));
+        tokio::time::advance(limit + Duration::from_millis(1)).await;
+        assert!(patience.is_exhausted_by(ahead));
     }
 
     #[test]
