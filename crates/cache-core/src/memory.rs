@@ -312,3 +312,6 @@ impl LayerReader for MemoryReader {
             .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

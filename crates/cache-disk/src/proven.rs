@@ -116,3 +116,36 @@ const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) fn is_fresh(used: SystemTime) -> bool {
     used.elapsed().is_ok_and(|age| age < TOUCH_INTERVAL)
 }
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{Algorithm, IndexBuilder};
+
+    use super::*;
+    use crate::DiskTier;
+
+    #[tokio::test]
+    async fn a_layer_whose_index_was_read_is_opened_again_until_its_files_are_others() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path().join("clip")).open().unwrap();
+        let mut index = IndexBuilder::new(Algorithm::Sha256);
+        index.update(b"the layer");
+        let index = index.finish(Digest::sha256_of(b"blob"));
+        let path = |companion| tier.dir().join(file_name(index.digest(), companion));
+        std::fs::write(path(LAYER), b"the layer").unwrap();
+        std::fs::write(path(INDEX), index.encode()).unwrap();
+        let layer = LayerDescriptor::new(*index.digest());
+
+        assert!(tier.store.open_again(&layer).is_none());
+        assert!(tier.store.find(&layer).await.unwrap().is_some());
+        assert!(tier.store.open_again(&layer).is_some());
+
+        let other = layer.clone().with_diff_id(Digest::sha256_of(b"another layer"));
+        assert!(tier.store.open_again(&other).is_none());
+        std::fs::write(root.path().join("same"), b"the layer").unwrap();
+        std::fs::rename(root.path().join("same"), path(LAYER)).unwrap();
+        assert!(tier.store.open_again(&layer).is_none());
+        assert!(tier.store.find(&layer).await.unwrap().is_some());
+        assert!(tier.store.open_again(&layer).is_some());
+    }
+}
