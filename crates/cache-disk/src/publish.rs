@@ -31,11 +31,21 @@ pub(crate) struct NewFile {
     file: Arc<File>,
 }
 
+/// How a file is made that is gone unless it gets a name.
+const WITHOUT_A_NAME: OFlags = OFlags::TMPFILE.union(OFlags::RDWR).union(OFlags::CLOEXEC);
+/// How one is made where there are none without a name.
+const WITH_A_NAME: OFlags = OFlags::CREATE
+    .union(OFlags::EXCL)
+    .union(OFlags::RDWR)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+/// What may be done with a file of the tier by whoever may enter its directory.
+const READ_ONLY: Mode = Mode::RUSR.union(Mode::RGRP).union(Mode::ROTH);
+
 impl NewFile {
     pub(crate) fn create(dir: &Arc<Handle>) -> io::Result<Self> {
         if dir.tmpfile.load(Relaxed) {
-            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            match rustix::fs::openat(dir, ".", flags, mode()) {
+            match rustix::fs::openat(dir, ".", WITHOUT_A_NAME, READ_ONLY) {
                 Ok(fd) => {
                     return Ok(Self {
                         dir: Arc::clone(dir),
@@ -140,8 +150,7 @@ impl StagingName {
         let dir = dir.subdir(STAGING_DIR)?;
         let mut created = None;
         let name = unused_name(|name| {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = File::from(rustix::fs::openat(&dir, name, flags, mode())?);
+            let file = File::from(rustix::fs::openat(&dir, name, WITH_A_NAME, READ_ONLY)?);
             // Until it is locked, recovery takes the file for a leftover.
             if file.try_lock().is_err() || !still_names(&dir, name, &file) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -160,10 +169,6 @@ impl Drop for StagingName {
     fn drop(&mut self) {
         let _ = unlink_at(&self.dir, &self.name);
     }
-}
-
-fn mode() -> Mode {
-    Mode::RUSR | Mode::RGRP | Mode::ROTH
 }
 
 /// What a sync failed to keep is lost, and the next one succeeds without it: even on a full disk, for which others evict and
