@@ -206,3 +206,62 @@ impl<S: LayerSource + ?Sized> LayerSource for Arc<S> {
         (**self).open(layer).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of 10 bytes, and an error behind them.
+    #[derive(Debug)]
+    struct Reader {
+        len: Option<u64>,
+        pieces: usize,
+    }
+
+    #[async_trait]
+    impl LayerReader for Reader {
+        fn len(&self) -> Option<u64> {
+            self.len
+        }
+
+        async fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
+            Err(Error::unavailable("streams alone are tested"))
+        }
+
+        fn stream(self: Arc<Self>, _offset: u64) -> ByteStream {
+            let pieces = (0..self.pieces).map(|_| Ok(Bytes::from_static(&[7; 10])));
+            stream::iter(pieces.chain([Err(Error::corrupt("these were not the layer's bytes"))])).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_range_of_what_is_not_proven_yet_ends_with_what_the_layer_ends_with() {
+        let longer_than_a_read = MAX_READ_LEN as u64 + 1;
+        let read = async |len: Option<u64>, wanted: u64| {
+            let pieces = wanted as usize / 10 + 5;
+            let mut range = Arc::new(Reader { len, pieces }).stream_range(3, wanted);
+            let mut read = 0;
+            loop {
+                match range.next().await {
+                    Some(Ok(piece)) => read += piece.len() as u64,
+                    end => return (read, end.map(|end| end.unwrap_err().kind())),
+                }
+            }
+        };
+        assert_eq!(read(None, 15).await, (15, Some(ErrorKind::Corrupt)));
+        assert_eq!(
+            read(Some(u64::MAX), longer_than_a_read).await,
+            (longer_than_a_read, None)
+        );
+        assert_eq!(read(None, 0).await, (0, None));
+    }
+
+    #[test]
+    fn empty_is_what_is_known_to_have_no_bytes() {
+        let empty = |len| Reader { len, pieces: 0 }.is_empty();
+        assert_eq!(
+            [empty(None), empty(Some(0)), empty(Some(1))],
+            [false, true, false]
+        );
+    }
+}

@@ -196,3 +196,31 @@ fn unused_name(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<Strin
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_followed_by_another_and_every_other_failure_by_none() {
+        let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
+        let mut tried = Vec::new();
+        let name = unused_name(|name| {
+            tried.push(name.to_owned());
+            if tried.len() < 3 { Err(taken()) } else { Ok(()) }
+        });
+        assert_eq!((name.ok().as_ref(), tried.len()), (tried.last(), 3));
+
+        for (kind, tries) in [
+            (io::ErrorKind::AlreadyExists, NAME_TRIES),
+            (io::ErrorKind::StorageFull, 1),
+        ] {
+            let mut tried = 0;
+            let error = unused_name(|_| {
+                tried += 1;
+                Err(kind.into())
+            });
+            assert_eq!((error.unwrap_err().kind(), tried), (kind, tries));
+        }
+    }
+}
