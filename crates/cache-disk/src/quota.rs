@@ -326,6 +326,15 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_the_quota_for_long_is_not_waited_for_longer() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = tier(root.path()).store.directory.current().unwrap();
+        let held = lock_quota(&dir).unwrap();
+        assert!(held.is_some());
+        assert!(lock_quota(&dir).unwrap().is_none());
+    }
+
+    #[test]
     fn another_failure_evicts_nothing() {
         let root = tempfile::tempdir().unwrap();
         let store = tier(root.path()).store;

@@ -220,4 +220,39 @@ mod tests {
             }
         }
     }
+
+    fn reader(root: &tempfile::TempDir, bytes: &[u8]) -> DiskReader {
+        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let file = Arc::clone(NewFile::holding(&dir, bytes).unwrap().file());
+        DiskReader::complete(
+            &"disk".into(),
+            Digest::sha256_of(b"blob"),
+            dir,
+            file,
+            bytes.len() as u64,
+        )
+    }
+
+    #[test]
+    fn what_is_in_the_page_cache_is_read_where_it_is_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let reader = reader(&root, b"the layer");
+        let mut buf = [0; 9];
+        assert_eq!(reader.read_cached(0, &mut buf), Some(9));
+        assert_eq!(&buf, b"the layer");
+        // Past the end: for the read that waits to judge.
+        assert_eq!(reader.read_cached(9, &mut buf), None);
+        reader.dir.nowait.store(false, Relaxed);
+        assert_eq!(reader.read_cached(0, &mut buf), None);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_is_corrupt_from_there_on() {
+        let root = tempfile::tempdir().unwrap();
+        let reader = reader(&root, &[7; 100]);
+        reader.file.set_len(30).unwrap();
+        let error = reader.read_bytes(20, 40).await.unwrap_err();
+        assert_eq!(error.kind(), cache_core::ErrorKind::Corrupt);
+        assert!(error.to_string().contains("cut at byte 30"), "{error}");
+    }
 }
