@@ -1,48 +1,13 @@
 //! The events that operators grep for. Alone in its binary: events of blocking work reach only a global subscriber.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerSource, Tier};
 use cache_disk::DiskTier;
-
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The one line with this message.
-    fn line(&self, message: &str) -> String {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let mut lines = log.lines().filter(|line| line.contains(message));
-        let line = lines
-            .next()
-            .unwrap_or_else(|| panic!("no {message:?} in {log}"))
-            .to_owned();
-        assert_eq!(lines.next(), None);
-        line
-    }
-}
+use cache_testkit::Log;
 
 #[tokio::test]
 async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .init();
+    let log = Log::listen("debug");
 
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("clip");
@@ -77,7 +42,7 @@ async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
     for part in ["DEBUG", "bytes=1000", &path(&second), &format!("digest={second}")] {
         field(&hit, part);
     }
-    let both = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let both = log.text();
     for digest in [first, second] {
         let line = both.lines().find(|line| {
             line.contains("layer decompressed and cached to disk") && line.contains(&digest.to_string())

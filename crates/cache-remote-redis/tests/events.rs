@@ -1,49 +1,13 @@
 //! The events that operators grep for. Alone in its binary: it has a subscriber for all of its process.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerSource, Tier};
 use cache_remote_redis::{RedisConfig, RedisTier};
-use cache_testkit::RedisServer;
-
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The one line with this message.
-    fn line(&self, message: &str) -> String {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let mut lines = log.lines().filter(|line| line.contains(message));
-        let line = lines
-            .next()
-            .unwrap_or_else(|| panic!("no {message:?} in {log}"))
-            .to_owned();
-        assert_eq!(lines.next(), None);
-        line
-    }
-}
+use cache_testkit::{Log, RedisServer};
 
 #[tokio::test]
 async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .init();
+    let log = Log::listen("debug");
 
     let mut server = RedisServer::start(&[]);
     let tier = RedisTier::new(RedisConfig::new([server.url()]).with_name("shared")).unwrap();

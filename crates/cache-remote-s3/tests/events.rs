@@ -4,47 +4,15 @@
 #[path = "s3/support.rs"]
 mod support;
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use cache_core::LayerSource;
+use cache_testkit::Log;
 
 use support::{Layer, Raw, fill, open, prefix, server, tier_at};
-
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The one line with this message.
-    fn line(&self, message: &str) -> String {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = log.lines().filter(|line| line.contains(message)).collect();
-        assert_eq!(lines.len(), 1, "{message:?} in {log}");
-        lines[0].to_owned()
-    }
-}
 
 /// On a runtime of this thread alone, which all tasks run on.
 #[tokio::test]
 async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_env_filter("cache_remote_s3=debug")
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::listen("cache_remote_s3=debug");
 
     let prefix = prefix();
     let tier = tier_at(server(), &prefix);

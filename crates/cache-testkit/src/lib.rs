@@ -5,6 +5,7 @@
 //! [`sim`] has sources that do what a generated test case says, in virtual time.
 //! [`FaultProxy`] stands between a client and any server, and does to their connections what networks do.
 //! [`crash`] ends processes at any system call, and tells what a power loss leaves of a directory.
+//! [`Log`] is what the process logs, to look for what operators look for.
 //! [`RedisServer`] is a real Redis of one test alone, to be killed, stalled and restarted.
 //!
 //! Everything here is for tests: what cannot be set up panics, with a message that says what is missing.
@@ -12,10 +13,12 @@
 pub mod crash;
 mod fault;
 pub mod laws;
+mod log;
 mod proxy;
 mod redis_server;
 pub mod sim;
 
 pub use fault::Fault;
+pub use log::Log;
 pub use proxy::{FaultProxy, Traffic};
 pub use redis_server::RedisServer;

@@ -78,3 +78,54 @@ impl EarlyBytes {
         self.beginnings.iter().any(|beginning| !beginning.agreed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Algorithm;
+
+    fn hashed(bytes: &[u8]) -> IndexBuilder {
+        let mut index = IndexBuilder::new(Algorithm::Sha256);
+        index.update(bytes);
+        index
+    }
+
+    #[test]
+    fn only_the_present_fill_agrees_or_differs() {
+        let mut early = EarlyBytes::new(true);
+        early.failed(&hashed(b"beginning"));
+        early.restart();
+        early.compare(&hashed(b"beginning"));
+        assert!(!early.refuted());
+        // A fill that ends before it gets there has not the same bytes there.
+        early.restart();
+        assert!(early.refuted());
+        early.compare(&hashed(b"otherwise"));
+        assert!(early.refuted());
+    }
+
+    #[test]
+    fn what_nobody_can_have_read_is_not_kept() {
+        let mut early = EarlyBytes::new(true);
+        early.failed(&hashed(b""));
+        assert!(early.is_empty() && !early.refuted());
+        early = EarlyBytes::default();
+        early.failed(&hashed(b"beginning"));
+        assert!(early.is_empty());
+        early.keep();
+        early.failed(&hashed(b"beginning"));
+        assert!(!early.is_empty());
+    }
+
+    #[test]
+    fn a_boundary_is_where_the_nearest_beginning_ends() {
+        let mut early = EarlyBytes::new(true);
+        early.failed(&hashed(&[7; 30]));
+        early.failed(&hashed(&[7; 10]));
+        assert_eq!(early.boundary(0, 9), None);
+        assert_eq!(early.boundary(0, 10), Some(10));
+        assert_eq!(early.boundary(4, 100), Some(6));
+        assert_eq!(early.boundary(10, 100), Some(20));
+        assert_eq!(early.boundary(30, 100), None);
+    }
+}

@@ -155,3 +155,19 @@ fn to_another_cache_it_is_a_source_with_its_own_name_that_can_do_what_its_source
     );
     assert_eq!(cache(false, false).capabilities(), Capabilities::NONE);
 }
+
+#[test]
+fn a_cache_has_1_to_64_sources() {
+    let of = |sources| {
+        let sources = (0..sources).map(|_| memory("near"));
+        sources
+            .fold(LayerCache::builder(), |builder, source| builder.source(source))
+            .build()
+    };
+    assert!(of(1).is_ok() && of(64).is_ok());
+    for sources in [0, 65] {
+        let error = of(sources).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        assert!(error.message().contains(&format!("not of {sources}")), "{error}");
+    }
+}
