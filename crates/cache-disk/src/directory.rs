@@ -78,7 +78,7 @@ impl Directory {
 const IN_MEMORY: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_SYMLINKS);
 
 /// How a file is opened for reading. Without `NONBLOCK`, opening a FIFO would wait for a writer.
-const TO_READ: OFlags = OFlags::RDONLY
+pub(crate) const TO_READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use cache_core::{Digest, planted};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::directory::{Handle, still_names, unlink_at};
+use crate::directory::{Handle, TO_READ, still_names, unlink_at};
 use crate::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
 use crate::lock::{Attempt, FileLock};
 use crate::quota::remove_files;
@@ -31,8 +31,7 @@ fn remove_staged(dir: &Handle) -> io::Result<u64> {
     };
     let mut removed = 0;
     for name in names(&staging)? {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&staging, &*name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&staging, &*name, TO_READ, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => continue,
             Err(error) => return Err(error.into()),

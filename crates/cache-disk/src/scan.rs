@@ -74,3 +74,22 @@ pub(crate) fn for_each_name(dir: impl AsFd, mut visit: impl FnMut(&str) -> io::R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Directory;
+    use crate::layout::{INDEX, file_name};
+
+    #[test]
+    fn companions_are_those_of_the_layer_and_not_the_layer() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let (one, other) = (Digest::sha256_of(b"one"), Digest::sha256_of(b"other"));
+        for (digest, kind) in [(&one, LAYER), (&one, INDEX), (&other, LAYER), (&other, "toc")] {
+            std::fs::write(root.path().join(file_name(digest, kind)), "").unwrap();
+        }
+        assert_eq!(companions_of(&dir, &one).unwrap(), [INDEX]);
+        assert_eq!(companions_of(&dir, &other).unwrap(), ["toc"]);
+    }
+}
