@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// How many bytes a sync is behind what is written.
-const STEP: u64 = 32 << 20;
+const STEP: u64 = 8 << 20;
 
 /// The syncs of one file: one at a time, each on a thread that ends with it.
 #[derive(Debug)]

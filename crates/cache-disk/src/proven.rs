@@ -140,6 +140,12 @@ mod tests {
         assert!(tier.store.find(&layer).await.unwrap().is_some());
         assert!(tier.store.open_again(&layer).is_some());
 
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        File::open(path(INDEX)).unwrap().set_modified(long_ago).unwrap();
+        assert!(tier.store.open_again(&layer).is_none());
+        assert!(tier.store.find(&layer).await.unwrap().is_some());
+        assert!(tier.store.open_again(&layer).is_some());
+
         let other = layer.clone().with_diff_id(Digest::sha256_of(b"another layer"));
         assert!(tier.store.open_again(&other).is_none());
         std::fs::write(root.path().join("same"), b"the layer").unwrap();
