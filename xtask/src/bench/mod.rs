@@ -87,6 +87,11 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|only| !known.contains(&only.as_str())) {
         bail!("no row `{unknown}`: choose of {}", known.join(", "));
     }
+    let wanted = rows().iter().filter(|row| options.wants(row.name)).count();
+    ensure!(
+        !options.write || wanted == 0 || wanted == rows().len(),
+        "the table of rows is written as a whole: measure all of them, or none"
+    );
     let lab = Lab::open(sh, &options.profile)?;
     let mut measured = Vec::new();
     for row in rows().into_iter().filter(|row| options.wants(row.name)) {
