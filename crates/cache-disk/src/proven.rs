@@ -154,4 +154,21 @@ mod tests {
         assert!(tier.store.find(&layer).await.unwrap().is_some());
         assert!(tier.store.open_again(&layer).is_some());
     }
+
+    #[test]
+    fn the_layers_that_are_remembered_are_bounded() {
+        let file = tempfile::tempfile().unwrap();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        let digest = |number: usize| Digest::sha256_of(&number.to_le_bytes());
+        let proven = Proven::default();
+        for number in 0..MOST {
+            proven.note(digest(number), digest(number), &file, &stat);
+        }
+        // Again is not more.
+        proven.note(digest(0), digest(0), &file, &stat);
+        assert!((0..MOST).all(|number| proven.of(&digest(number)).is_some()));
+        proven.note(digest(MOST), digest(MOST), &file, &stat);
+        assert!(proven.of(&digest(MOST)).is_some());
+        assert!(proven.0.lock().unwrap().len() <= MOST);
+    }
 }
