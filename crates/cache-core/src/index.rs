@@ -223,7 +223,7 @@ impl IndexBuilder {
         self.len == 0
     }
 
-    /// Adds the next piece. Costs SHA-256 and BLAKE3 of it: keep large ones off the runtime's threads.
+    /// Adds the next piece. Costs SHA-256 and BLAKE3 of it: give the runtime a chance between slices of a large one.
     pub fn update(&mut self, mut piece: &[u8]) {
         self.diff_id.update(piece);
         self.len += piece.len() as u64;

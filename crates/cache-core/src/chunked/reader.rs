@@ -69,8 +69,7 @@ impl<C: ChunkStore> ChunkedReader<C> {
         Ok(number(start / chunk_len)?..number(end.div_ceil(chunk_len))?)
     }
 
-    /// Verified chunks in order, a bounded number of requests at once. `keep` remembers them for other reads. Each request is a task:
-    /// what has come is verified while the consumer works on the chunks before it.
+    /// Verified chunks in order, a bounded number of requests at once. `keep` remembers them for other reads.
     fn verified(
         &self,
         chunks: Range<usize>,
@@ -84,13 +83,9 @@ impl<C: ChunkStore> ChunkedReader<C> {
                 let reader = reader.clone();
                 let batch = first..(first + step).min(chunks.end);
                 async move {
-                    let fetching = reader.clone();
-                    let fetching = tokio::spawn(async move { fetching.batch(batch, keep).await });
-                    AbortOnDropHandle::new(fetching)
+                    reader
+                        .batch(batch, keep)
                         .await
-                        .unwrap_or_else(|error| {
-                            Err(Error::unavailable("fetching the layer failed").caused_by(error))
-                        })
                         .map_err(|error| reader.place(error))
                 }
             })
@@ -105,8 +100,11 @@ impl<C: ChunkStore> ChunkedReader<C> {
         if let Some(recent) = recent {
             return Ok(recent);
         }
-        let fetched = self.store.fetch(chunks.clone()).await?;
-        self.verify(chunks, &fetched).await?;
+        // A task: what has come is verified while the consumer works on the chunks before it.
+        let fetching = tokio::spawn(self.clone().fetch(chunks));
+        let fetched = AbortOnDropHandle::new(fetching)
+            .await
+            .map_err(|error| Error::unavailable("fetching the layer failed").caused_by(error))??;
         if keep {
             for (hash, bytes) in hashes.iter().zip(&fetched) {
                 self.recent.put(ChunkHash::clone(hash), bytes.clone());
@@ -115,13 +113,14 @@ impl<C: ChunkStore> ChunkedReader<C> {
         Ok(fetched)
     }
 
-    async fn verify(&self, chunks: Range<usize>, fetched: &[Bytes]) -> Result<()> {
+    async fn fetch(self, chunks: Range<usize>) -> Result<Vec<Bytes>> {
+        let fetched = self.store.fetch(chunks.clone()).await?;
         if fetched.len() != chunks.len() {
             return Err(Error::unavailable(
                 "the store answered with another number of chunks",
             ));
         }
-        for (chunk, bytes) in chunks.zip(fetched) {
+        for (chunk, bytes) in chunks.zip(&fetched) {
             // A store may answer with any length: what is hashed at once is not more than a chunk, about 100 us.
             let expected = self.index.chunk_len(chunk);
             let right = bytes.len() == expected && self.index.verify_chunk(chunk, bytes);
@@ -133,7 +132,7 @@ impl<C: ChunkStore> ChunkedReader<C> {
             }
             consume_budget().await;
         }
-        Ok(())
+        Ok(fetched)
     }
 }
 
