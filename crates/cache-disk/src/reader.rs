@@ -202,25 +202,6 @@ mod tests {
     use crate::directory::Directory;
     use crate::publish::NewFile;
 
-    #[tokio::test]
-    async fn a_kernel_without_nowait_reads_the_same_bytes() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
-        let bytes: Vec<u8> = (0..3 * PIECE_LEN + 17).map(|n| (n % 251) as u8).collect();
-        let file = Arc::clone(NewFile::holding(&dir, &bytes).unwrap().file());
-        for nowait in [true, false] {
-            dir.nowait.store(nowait, Relaxed);
-            let len = bytes.len() as u64;
-            let digest = Digest::sha256_of(b"blob");
-            let reader =
-                DiskReader::complete(&"disk".into(), digest, Arc::clone(&dir), Arc::clone(&file), len);
-            for (offset, len) in [(0, bytes.len()), (5, 10), (PIECE_LEN - 1, PIECE_LEN + 2)] {
-                let read = reader.read_bytes(offset as u64, len).await.unwrap();
-                assert_eq!(read, bytes[offset..offset + len]);
-            }
-        }
-    }
-
     fn reader(root: &tempfile::TempDir, bytes: &[u8]) -> DiskReader {
         let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
         let file = Arc::clone(NewFile::holding(&dir, bytes).unwrap().file());
@@ -231,6 +212,20 @@ mod tests {
             file,
             bytes.len() as u64,
         )
+    }
+
+    #[tokio::test]
+    async fn a_kernel_without_nowait_reads_the_same_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..3 * PIECE_LEN + 17).map(|n| (n % 251) as u8).collect();
+        let reader = reader(&root, &bytes);
+        for nowait in [true, false] {
+            reader.dir.nowait.store(nowait, Relaxed);
+            for (offset, len) in [(0, bytes.len()), (5, 10), (PIECE_LEN - 1, PIECE_LEN + 2)] {
+                let read = reader.read_bytes(offset as u64, len).await.unwrap();
+                assert_eq!(read, bytes[offset..offset + len]);
+            }
+        }
     }
 
     #[test]
