@@ -18,8 +18,10 @@ async fn a_late_failure_of_one_handle_does_not_purge_what_was_repaired() {
     tier.seed(&layer, &bytes).await;
     let origin = Arc::new(Counting::new(&bytes));
     let n = origin.inflates.clone();
+    let metered = Arc::new(Metered::new(tier.clone()));
+    let opened = metered.stats();
     let cache = LayerCache::builder()
-        .tier(tier.clone())
+        .tier(metered)
         .source(origin)
         .build()
         .unwrap();
@@ -40,6 +42,7 @@ async fn a_late_failure_of_one_handle_does_not_purge_what_was_repaired() {
     tier.gate.add_permits(1);
     a.await.unwrap().unwrap();
     b.await.unwrap().unwrap();
+    assert_eq!(opened.counts().hits, 2, "the second failure is of a reader that is gone");
     cache.get(&layer).await.unwrap();
     assert_eq!(
         (tier.removes.load(Ordering::SeqCst), n.load(Ordering::SeqCst)),
