@@ -6,7 +6,11 @@ use cache_core::{Digest, Error, Result};
 pub(crate) const LOCK_DIR: &str = "lock";
 /// Subdirectory of the files being written, where they need a name.
 pub(crate) const STAGING_DIR: &str = "staging";
-/// The lock that is held while a layer is made room for and appears.
+/// Subdirectory of the records of images.
+pub(crate) const IMAGE_DIR: &str = "image";
+/// Subdirectory of layers that were found to be wrong and are kept to be looked at.
+pub(crate) const QUARANTINE_DIR: &str = "quarantine";
+/// The lock that is held while a layer is made room for and appears, and while the record of an image changes.
 pub(crate) const QUOTA_LOCK: &str = "quota";
 
 /// The kind of the file that is the layer.

@@ -5,8 +5,10 @@
 //! <dir>/layer-<64 hex>.index          its index (rebuildable)
 //! <dir>/layer-<64 hex>.<kind>         what a consumer keeps next to it: see DiskTier::write_companion
 //! <dir>/lock/<64 hex>                 per-layer host lock, there while the layer is filled or removed
-//! <dir>/lock/quota                    held while a layer is made room for and appears
+//! <dir>/lock/quota                    held while a layer is made room for and appears, and while a record of an image changes
 //! <dir>/staging/<name>                files being written, where the file system lacks O_TMPFILE
+//! <dir>/image/<64 hex>                which layers an image has, and whether they are pinned: see DiskTier::record_image
+//! <dir>/quarantine/<name>             files of layers that were wrong: see DiskTier::quarantine
 //! ```
 //! (128 hex digits where the digest is a SHA-512.)
 //!
@@ -30,21 +32,33 @@ mod behind;
 mod companion;
 mod config;
 mod directory;
+mod evict;
 mod failure;
 mod find;
+mod gc;
 mod layout;
 mod lock;
-mod maintenance;
+mod oversize;
+mod policy;
 mod proven;
 mod publish;
+mod quarantine;
 mod quota;
 mod reader;
+mod record;
+mod records;
 mod recovery;
 mod scan;
 mod tier;
+mod usage;
+mod verify;
 mod writer;
 
 pub use config::{DEFAULT_LOCK_PATIENCE, DEFAULT_MIN_FREE_BYTES, DiskConfig};
 pub use directory::default_dir;
-pub use maintenance::{DiskUsage, GcReport, Verification};
+pub use gc::{GcOptions, GcReport};
+pub use policy::Standing;
+pub use record::ImageRecord;
 pub use tier::DiskTier;
+pub use usage::{CachedLayer, DiskContents, DiskUsage};
+pub use verify::Verification;

@@ -99,16 +99,22 @@ impl NewFile {
     /// Gives the file its name in place of any file that has it. The content is durable, the name only once the directory
     /// is synced: for files that can be rebuilt.
     pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
+        let dir = Arc::clone(&self.dir);
+        self.replace_in(&*dir, name)
+    }
+
+    /// The same in a subdirectory.
+    pub(crate) fn replace_in(&mut self, at: impl AsFd, name: &str) -> io::Result<()> {
         self.sync().map_err(not_to_be_repeated)?;
         if self.staged.is_none() {
-            match self.link_anonymous(&self.dir, name) {
+            match self.link_anonymous(&at, name) {
                 // Linking replaces nothing, renaming does.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stage()?,
                 linked => return linked,
             }
         }
         if let Some(staged) = &self.staged {
-            rustix::fs::renameat(&staged.dir, &staged.name, &self.dir, name)?;
+            rustix::fs::renameat(&staged.dir, &staged.name, &at, name)?;
         }
         self.staged = None;
         self.file.unlock()

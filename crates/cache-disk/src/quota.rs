@@ -1,64 +1,39 @@
-//! Room: how much the layers may take and how much of the disk is left free, and the eviction of what is used least.
+//! Room: how much the layers may take, and how much of the disk is left free.
 //!
 //! Two limits, kept in different ways. `min_free_bytes` is kept while a layer is written, because the disk fills up then.
 //! `max_bytes` is kept at the moment a layer appears: only then is it known to be right and how long it is, so that
-//! a fill which fails has evicted nothing for it.
+//! a fill which fails has evicted nothing for it. Whoever makes room for a layer holds the lock on the quota until the layer is there, so
+//! that however many processes fill the directory, what has a name in it is never more than `max_bytes`.
 
-use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use cache_core::{Digest, Error, LayerIndex, Result, planted};
+use cache_core::{Digest, Error, Result, planted};
 
 use crate::directory::Handle;
+use crate::evict::Purpose;
 use crate::failure::{failure, is_full};
-use crate::layout::{LAYER, QUOTA_LOCK, file_name};
-use crate::lock::{Attempt, FileLock};
-use crate::scan::{Files, companions_of, scan};
+use crate::layout::QUOTA_LOCK;
+use crate::lock::{Attempt, FileLock, Holder};
+use crate::quarantine::quarantined;
 use crate::tier::Store;
 
-/// How long the quota lock is waited for. It is held for milliseconds, unless its holder is stopped: then the limit may be
-/// exceeded by one layer of each process that goes on without it.
-const QUOTA_LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How long a holder of the quota lock may show no progress. It is held for milliseconds, or shows some each second, unless its holder
+/// is stopped.
+const QUOTA_LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the quota lock is waited for at most, however many others come first.
+const QUOTA_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long a file system may take to show the space of removed files as free.
 const FREEING_WAIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(5);
 /// How often something is evicted for a write that the file system refuses.
 const FULL_RETRIES: usize = 8;
 
-/// What an eviction is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Free space on the disk: layers that are open would free none. All that is needed, or nothing.
-    Disk,
-    /// Room within `max_bytes`: all that is needed, or nothing.
-    Quota,
-    /// What an operator asked for: as much of it as there is.
-    Operator,
-}
-
-/// What an eviction did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Evicted {
-    pub(crate) layers: u64,
-    pub(crate) bytes: u64,
-}
+/// What locking the quota does, for its failure.
+pub(crate) const LOCK: &str = "lock the quota";
 
 impl Store {
-    /// Refuses a layer that is, or grows, longer than the quota, before anything is evicted for it.
-    pub(crate) fn check_quota(&self, len: u64) -> Result<()> {
-        let needed = len.saturating_add(LayerIndex::encoded_len(len));
-        match self.config.max_bytes {
-            Some(max) if needed > max => Err(Error::unavailable(format!(
-                "the layer is larger than the quota of {max} bytes: it is read without being cached"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Evicts until `incoming` more bytes leave `min_free_bytes` of the disk free.
     pub(crate) fn make_room_on_disk(&self, dir: &Handle, keep: &Digest, incoming: u64) -> Result<()> {
         let wanted = self.config.min_free_bytes.saturating_add(incoming);
@@ -68,12 +43,12 @@ impl Store {
         if self.config.min_free_bytes == 0 || missing()? == 0 {
             return Ok(());
         }
-        // Others may be making room as well: under the lock only what is missing then is evicted.
-        let _quota = lock_quota(dir)?;
+        // Others may be making room as well: under the lock only what is missing then is evicted. Without it as well: the disk is full.
+        let _quota = lock_quota(dir).map_err(|error| failure(LOCK, error))?;
         let evicted = self.evict(dir, Some(keep), missing()?, Purpose::Disk)?;
         let mut waited = Duration::ZERO;
         while missing()? > 0 {
-            if evicted.layers == 0 || waited >= FREEING_WAIT {
+            if evicted.bytes == 0 || waited >= FREEING_WAIT {
                 return Err(Error::unavailable(format!(
                     "the disk is full: {} bytes of it are to be left free",
                     self.config.min_free_bytes
@@ -96,15 +71,25 @@ impl Store {
         let Some(max) = self.config.max_bytes.filter(|_| !planted::is("quota-ignored")) else {
             return Ok(None);
         };
-        let quota = lock_quota(dir)?;
-        let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
-        let over = used.saturating_add(incoming).saturating_sub(max);
-        if over > 0 && self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes < over {
-            return Err(Error::unavailable(format!(
-                "no room within the quota of {max} bytes: the other layers are in use"
-            )));
-        }
-        Ok(quota)
+        let locked = self.when_full_evict(dir, keep, 1, LOCK, || match lock_quota(dir)? {
+            Attempt::Held(lock) => Ok(Ok(lock)),
+            Attempt::Busy(holder) => Ok(Err(holder)),
+            Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
+        })?;
+        // A layer that appears without the lock may be one too many.
+        let quota = locked.map_err(stalled)?;
+        quota.beat_during(|| {
+            let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
+            let used = used.saturating_add(quarantined(dir)?.bytes);
+            let over = used.saturating_add(incoming).saturating_sub(max);
+            if over > 0 && self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes < over {
+                return Err(Error::unavailable(format!(
+                    "no room within the quota of {max} bytes: the other layers are being filled or removed"
+                )));
+            }
+            Ok(())
+        })?;
+        Ok(Some(quota))
     }
 
     /// Does `work`, evicting `needed` bytes each time the file system has no room for it.
@@ -119,7 +104,7 @@ impl Store {
         for _ in 0..FULL_RETRIES {
             match work() {
                 Err(error) if is_full(&error) => {
-                    if self.evict(dir, Some(keep), needed, Purpose::Disk)?.layers == 0 {
+                    if self.evict(dir, Some(keep), needed, Purpose::Disk)?.bytes == 0 {
                         return Err(failure(what, error));
                     }
                 }
@@ -128,97 +113,6 @@ impl Store {
         }
         work().map_err(|error| failure(what, error))
     }
-
-    /// Evicts the least recently used layers until `needed` bytes are gone.
-    pub(crate) fn evict(
-        &self,
-        dir: &Handle,
-        keep: Option<&Digest>,
-        needed: u64,
-        purpose: Purpose,
-    ) -> Result<Evicted> {
-        let mut evicted = Evicted::default();
-        if needed == 0 {
-            return Ok(evicted);
-        }
-        let mut candidates: Vec<(SystemTime, Digest, Files)> = self
-            .scan(dir)?
-            .into_iter()
-            .filter(|(digest, _)| Some(digest) != keep)
-            .filter_map(|(digest, files)| Some((files.layer?.1, digest, files)))
-            .collect();
-        if purpose == Purpose::Disk && !planted::is("open-layer-evicted") {
-            candidates.retain(|(_, digest, _)| !is_open(dir, digest));
-        }
-        let evictable: u64 = candidates.iter().map(|(.., files)| files.bytes).sum();
-        if evictable < needed && purpose != Purpose::Operator {
-            return Ok(evicted);
-        }
-        candidates.sort_unstable_by_key(|(used, digest, _)| (*used, *digest));
-        if planted::is("most-recently-used-evicted") {
-            candidates.reverse();
-        }
-        for (_, digest, files) in candidates {
-            if evicted.bytes >= needed {
-                break;
-            }
-            // Whoever holds the lock fills or removes the layer.
-            let attempt = FileLock::try_acquire(dir, &digest.hex());
-            let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
-                || planted::is("layer-being-filled-evicted");
-            if free && remove_files(dir, &digest, &files.companions).is_ok_and(|removed| removed) {
-                evicted.layers += 1;
-                evicted.bytes += files.bytes;
-                self.evicted_layers.fetch_add(1, Relaxed);
-                tracing::info!(%digest, bytes = files.bytes, "evicted layer from disk");
-            }
-        }
-        Ok(evicted)
-    }
-
-    /// Removes a layer and its companions; whether there was a layer. While somebody else holds its lock, what it is
-    /// about to commit is not removed, and the companions are left to it.
-    pub(crate) fn remove_layer(&self, dir: &Handle, digest: &Digest) -> io::Result<bool> {
-        let attempt = FileLock::try_acquire(dir, &digest.hex())?;
-        match attempt {
-            Attempt::Held(_) | Attempt::NoRoom => remove_files(dir, digest, &companions_of(dir, digest)?),
-            Attempt::Busy(_) => dir.unlink(&file_name(digest, LAYER)),
-        }
-    }
-
-    pub(crate) fn scan(&self, dir: &Handle) -> Result<BTreeMap<Digest, Files>> {
-        scan(dir).map_err(|error| failure("list the cache directory", error))
-    }
-}
-
-/// Removes the files of a layer that nobody else has the lock of: the layer first, so that it is not there without its
-/// index.
-pub(crate) fn remove_files(dir: &Handle, digest: &Digest, companions: &[String]) -> io::Result<bool> {
-    let removed = dir.unlink(&file_name(digest, LAYER))?;
-    for kind in companions {
-        dir.unlink(&file_name(digest, kind))?;
-    }
-    Ok(removed)
-}
-
-/// Makes it durable that files were removed. An evicted layer may come back in a power loss, since it is right; one that was
-/// removed for being wrong must not, least of all next to the index of the right one.
-pub(crate) fn sync_removal(dir: &Handle) -> io::Result<()> {
-    if planted::is("wrong-layer-comes-back") {
-        return Ok(());
-    }
-    dir.sync()
-}
-
-/// Whether some process has the layer open: readers keep a shared lock on its file.
-fn is_open(dir: &Handle, digest: &Digest) -> bool {
-    let file = dir.open_file(&file_name(digest, LAYER));
-    file.is_ok_and(|file| {
-        matches!(
-            file.map(|file| file.try_lock()),
-            Some(Err(TryLockError::WouldBlock))
-        )
-    })
 }
 
 /// How many bytes of the file system this user may still write.
@@ -227,31 +121,50 @@ pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Waits for the lock that makes room a question of one process at a time; `None` when its holder does not give it up, or
-/// when the disk is so full that there cannot be one.
-pub(crate) fn lock_quota(dir: &Handle) -> Result<Option<FileLock>> {
-    let mut waited = Duration::ZERO;
+/// Waits for the lock that makes room a question of one process at a time, for as long as its holders make progress: `Busy` when one
+/// does not, `NoRoom` when the disk is so full that nobody can hold it. Blocks.
+pub(crate) fn lock_quota(dir: &Handle) -> io::Result<Attempt> {
+    let began = Instant::now();
+    let mut seen: Option<(Holder, Instant)> = None;
     loop {
-        match FileLock::try_acquire(dir, QUOTA_LOCK).map_err(|error| failure("lock the quota", error))? {
-            Attempt::Held(lock) => return Ok(Some(lock)),
-            // Making room does not fail for want of it.
-            Attempt::NoRoom => return Ok(None),
-            Attempt::Busy(_) if waited >= QUOTA_LOCK_WAIT => return Ok(None),
-            Attempt::Busy(_) => thread::sleep(POLL),
+        let holder = match FileLock::try_acquire(dir, QUOTA_LOCK)? {
+            Attempt::Busy(holder) => holder,
+            attempt => return Ok(attempt),
+        };
+        let since = match seen {
+            Some((last, since)) if last == holder => since,
+            _ => Instant::now(),
+        };
+        seen = Some((holder, since));
+        if since.elapsed() >= QUOTA_LOCK_PATIENCE || began.elapsed() >= QUOTA_LOCK_WAIT {
+            return Ok(Attempt::Busy(holder));
         }
-        waited += POLL;
+        thread::sleep(POLL);
     }
+}
+
+/// The error for want of the quota lock.
+pub(crate) fn stalled(holder: Holder) -> Error {
+    let who = holder
+        .pid
+        .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    Error::unavailable(format!(
+        "{who} holds the lock on the quota and makes no progress: resume it or end it"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
     use std::fs;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::SystemTime;
 
     use cache_core::LayerDescriptor;
 
     use super::*;
     use crate::DiskTier;
+    use crate::layout::{LAYER, file_name};
 
     /// A tier with three layers of 1000 bytes, and no index: only the lengths matter here.
     fn tier(dir: &std::path::Path) -> DiskTier {
@@ -315,7 +228,13 @@ mod tests {
         let (oldest, new) = (Digest::sha256_of(&[0]), Digest::sha256_of(b"new"));
         let layer = LayerDescriptor::new(oldest).with_diff_id(Digest::sha256_of(&[0; 1000]));
         let reader = store.find(&layer).await.unwrap();
-        let work = || store.evict(&dir, Some(&new), 1, Purpose::Disk).unwrap().layers;
+        let work = || {
+            store
+                .evict(&dir, Some(&new), 1, Purpose::Disk)
+                .unwrap()
+                .layers
+                .len()
+        };
         assert_eq!(work(), 1);
         assert!(dir.contains(&file_name(&oldest, LAYER)));
         assert_eq!(work(), 1);
@@ -326,12 +245,19 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_quota_for_long_is_not_waited_for_longer() {
+    fn who_holds_the_quota_and_makes_no_progress_is_not_waited_for() {
         let root = tempfile::tempdir().unwrap();
         let dir = tier(root.path()).store.directory.current().unwrap();
         let held = lock_quota(&dir).unwrap();
-        assert!(held.is_some());
-        assert!(lock_quota(&dir).unwrap().is_none());
+        assert!(matches!(held, Attempt::Held(_)));
+        let Attempt::Busy(holder) = lock_quota(&dir).unwrap() else {
+            panic!("locked twice")
+        };
+        assert!(
+            stalled(holder)
+                .message()
+                .contains(&std::process::id().to_string())
+        );
     }
 
     #[test]

@@ -9,9 +9,9 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::directory::{Handle, TO_READ, still_names, unlink_at};
+use crate::evict::remove_files;
 use crate::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
 use crate::lock::{Attempt, FileLock};
-use crate::quota::remove_files;
 use crate::scan::{for_each_name, scan};
 
 /// Removes staging files, lock files and companions without a layer that belong to nobody alive, and returns how many

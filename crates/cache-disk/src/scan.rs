@@ -6,17 +6,19 @@ use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use cache_core::Digest;
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use crate::directory::Handle;
-use crate::layout::{self, LAYER};
+use crate::layout::{self, INDEX, LAYER};
 
 /// The files of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     /// Length and time of last use of the layer itself; `None` when only companions are there.
     pub(crate) layer: Option<(u64, SystemTime)>,
+    /// When the layer was filled, which is when its index was written; `None` when that is lost.
+    pub(crate) filled: Option<SystemTime>,
     /// The kinds of the other files.
     pub(crate) companions: Vec<String>,
     /// Length of all files in bytes.
@@ -41,15 +43,23 @@ pub(crate) fn scan(dir: &Handle) -> io::Result<BTreeMap<Digest, Files>> {
         let files = layers.entry(digest).or_default();
         files.bytes += len;
         if kind == LAYER {
-            let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
-            let nanos = Duration::from_nanos(u32::try_from(stat.st_mtime_nsec).unwrap_or(0).into());
-            files.layer = Some((len, SystemTime::UNIX_EPOCH + seconds + nanos));
+            files.layer = Some((len, modified(&stat)));
         } else {
+            if kind == INDEX {
+                files.filled = Some(modified(&stat));
+            }
             files.companions.push(kind.to_owned());
         }
         Ok(())
     })?;
     Ok(layers)
+}
+
+/// When a file was last modified; a time before 1970 counts as 1970.
+pub(crate) fn modified(stat: &Stat) -> SystemTime {
+    let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+    let nanos = Duration::from_nanos(u32::try_from(stat.st_mtime_nsec).unwrap_or(0).into());
+    SystemTime::UNIX_EPOCH + seconds + nanos
 }
 
 /// The kinds of the files next to the layer `digest`.

@@ -17,11 +17,12 @@ use tokio::sync::Semaphore;
 
 use crate::DiskConfig;
 use crate::directory::{Directory, Handle};
-use crate::failure::failure;
+use crate::evict::{remove_files, sync_removal};
+use crate::failure::{blocking, failure};
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
+use crate::oversize::Oversize;
 use crate::proven::Proven;
-use crate::quota::{remove_files, sync_removal};
 use crate::recovery::{remove_abandoned, remove_leftovers};
 use crate::scan::companions_of;
 use crate::writer::DiskWriter;
@@ -47,6 +48,7 @@ pub(crate) struct Store {
     pub(crate) directory: Directory,
     pub(crate) evicted_layers: AtomicU64,
     pub(crate) proven: Proven,
+    pub(crate) oversize: Oversize,
     /// One layer is hashed at a time: it keeps a processor and a disk busy.
     pub(crate) hashing: Arc<Semaphore>,
     /// Whether leftovers were looked for.
@@ -80,6 +82,7 @@ impl DiskTier {
             directory,
             evicted_layers: AtomicU64::new(0),
             proven: Proven::default(),
+            oversize: Oversize::default(),
             hashing: Arc::new(Semaphore::new(1)),
             recovered: AtomicBool::new(false),
         };
@@ -93,13 +96,29 @@ impl DiskTier {
         self.store.directory.path()
     }
 
+    /// How many layers this tier has evicted since it was opened.
+    pub fn evicted_layers(&self) -> u64 {
+        self.store.evicted_layers.load(Relaxed)
+    }
+
+    /// Runs one operation on the directory, and names the operation in its error.
+    pub(crate) async fn off_the_runtime<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        let done = blocking(move || work(&store, &store.directory.current()?)).await;
+        done.flatten()
+            .map_err(|error| error.at(&self.store.name, operation))
+    }
+
     fn place<'a>(&'a self, operation: &'static str, digest: &'a Digest) -> impl Fn(Error) -> Error + 'a {
         move |error| error.at(&self.store.name, operation).of_layer(digest)
     }
 
     async fn claim(&self, layer: &LayerDescriptor) -> Result<Claim> {
-        // The blob is rarely longer than the layer: what cannot fit is refused before anybody fetches it.
-        self.store.check_quota(layer.size.unwrap_or(0))?;
+        self.store.check_claim(layer)?;
         self.recover_once().await?;
         let mut patience = Patience::new(self.store.config.lock_patience);
         let mut wait = FIRST_WAIT;

@@ -139,7 +139,7 @@ impl Fill {
         let len = bytes.len() as u64;
         let end = self.written + len;
         self.lock.beat();
-        self.store.check_quota(end)?;
+        self.store.check_growth(&self.layer.digest, end)?;
         self.store.make_room_on_disk(&self.dir, &self.layer.digest, len)?;
         self.store
             .when_full_evict(&self.dir, &self.layer.digest, len, "write the layer", || {
@@ -200,13 +200,20 @@ fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerI
         let new = NewFile::holding(dir, &encoded)?;
         new.sync().map(|()| new)
     })?;
-    let _quota = store.make_room_in_quota(dir, digest, index.len() + encoded_len)?;
-    store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
-        new_index.replace(&index_name)
-    })?;
-    // Nobody holds the lock but us, who found no valid layer. If there is one all the same, its writer's lock file was
-    // removed by an operator, and it has the same bytes.
-    store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
-        layer.publish(&layer_name)
-    })
+    let quota = store.make_room_in_quota(dir, digest, index.len() + encoded_len)?;
+    let mut name_them = || {
+        store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
+            new_index.replace(&index_name)
+        })?;
+        // Nobody holds the lock but us, who found no valid layer. If there is one all the same, its writer's lock file was
+        // removed by an operator, and it has the same bytes.
+        store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
+            layer.publish(&layer_name)
+        })
+    };
+    match quota {
+        // The directory is synced at the end, which may take a while.
+        Some(quota) => quota.beat_during(name_them),
+        None => name_them(),
+    }
 }

@@ -1,0 +1,243 @@
+//! What is remembered of an image: which layers it has, and whether they are pinned.
+//!
+//! ```text
+//! <dir>/image/<64 hex>   JSON of at most 256 KiB, on one line:
+//! {"version":1,"name":"docker.io/library/debian:12","platform":"linux/amd64","manifest":"sha256:...",
+//!  "layers":["sha256:...","sha256:..."],"pinned":false}
+//! ```
+//!
+//! The hex digits are the SHA-256 of name and platform with a line break in between. What stands in such a file is hostile until it
+//! was parsed. A record of another version is left to whoever wrote it.
+
+use cache_core::{Digest, Error, Result};
+use serde::{Deserialize, Serialize};
+
+const VERSION: u32 = 1;
+/// Longest record in bytes.
+pub(crate) const MAX_RECORD_LEN: usize = 256 << 10;
+/// Longest name in bytes: that of an image in a directory has its path.
+const MAX_NAME_LEN: usize = 4 << 10;
+const MAX_PLATFORM_LEN: usize = 128;
+const MAX_LAYERS: usize = 1024;
+
+/// Which layers make up an image. The tier knows no more of images than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageRecord {
+    /// What the image is called, in 1 to 4096 bytes without control characters.
+    pub name: String,
+    /// For which platform it is, in at most 128 bytes without control characters.
+    pub platform: String,
+    /// The manifest that has named the layers; `None` where there is none.
+    pub manifest: Option<Digest>,
+    /// The layers, the base first; at most 1024.
+    pub layers: Vec<Digest>,
+    /// Whether the layers are evicted after all others.
+    pub pinned: bool,
+}
+
+/// A record as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    name: String,
+    platform: String,
+    manifest: Option<String>,
+    layers: Vec<String>,
+    pinned: bool,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// What a file among the records is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    Record(ImageRecord),
+    /// Of a version that this program does not know.
+    Foreign,
+    Broken,
+}
+
+impl ImageRecord {
+    /// A record of an image that is not pinned.
+    pub fn new(name: impl Into<String>, platform: impl Into<String>, layers: Vec<Digest>) -> Self {
+        Self {
+            name: name.into(),
+            platform: platform.into(),
+            manifest: None,
+            layers,
+            pinned: false,
+        }
+    }
+
+    /// The same with [`manifest`](Self::manifest).
+    #[must_use]
+    pub fn with_manifest(mut self, manifest: impl Into<Option<Digest>>) -> Self {
+        self.manifest = manifest.into();
+        self
+    }
+
+    /// The same with [`pinned`](Self::pinned).
+    #[must_use]
+    pub fn with_pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// The name of its file.
+    pub(crate) fn file_name(&self) -> String {
+        file_name(&self.name, &self.platform)
+    }
+
+    /// Refuses what could not be read again.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_sound() {
+            return Ok(());
+        }
+        Err(Error::permanent(format!(
+            "an image has a name of 1 to {MAX_NAME_LEN} bytes, a platform of at most {MAX_PLATFORM_LEN}, neither with control \
+             characters, and at most {MAX_LAYERS} layers"
+        )))
+    }
+
+    fn is_sound(&self) -> bool {
+        let plain = |text: &str| !text.chars().any(char::is_control);
+        (1..=MAX_NAME_LEN).contains(&self.name.len())
+            && self.platform.len() <= MAX_PLATFORM_LEN
+            && plain(&self.name)
+            && plain(&self.platform)
+            && self.layers.len() <= MAX_LAYERS
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        let stored = Stored {
+            version: VERSION,
+            name: self.name.clone(),
+            platform: self.platform.clone(),
+            manifest: self.manifest.map(|digest| digest.to_string()),
+            layers: self.layers.iter().map(Digest::to_string).collect(),
+            pinned: self.pinned,
+        };
+        serde_json::to_vec(&stored).map_err(|error| {
+            Error::permanent("the record of an image cannot be written as JSON").caused_by(error)
+        })
+    }
+}
+
+/// The name of the file of a record.
+pub(crate) fn file_name(name: &str, platform: &str) -> String {
+    Digest::sha256_of(format!("{name}\n{platform}").as_bytes()).hex()
+}
+
+/// What `bytes` are, found in the file `file`.
+pub(crate) fn decode(file: &str, bytes: &[u8]) -> Decoded {
+    match serde_json::from_slice(bytes) {
+        Ok(Versioned { version: VERSION }) => {}
+        Ok(_) => return Decoded::Foreign,
+        Err(_) => return Decoded::Broken,
+    }
+    let parsed = serde_json::from_slice(bytes).ok().and_then(parse);
+    match parsed.filter(|record| record.is_sound() && record.file_name() == file) {
+        Some(record) => Decoded::Record(record),
+        None => Decoded::Broken,
+    }
+}
+
+fn parse(stored: Stored) -> Option<ImageRecord> {
+    let manifest = match stored.manifest {
+        Some(digest) => Some(digest.parse().ok()?),
+        None => None,
+    };
+    let layers = stored.layers.iter().map(|digest| digest.parse().ok());
+    Some(ImageRecord {
+        name: stored.name,
+        platform: stored.platform,
+        manifest,
+        layers: layers.collect::<Option<_>>()?,
+        pinned: stored.pinned,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> ImageRecord {
+        let layers = vec![Digest::sha256_of(b"base"), Digest::sha256_of(b"app")];
+        ImageRecord::new("docker.io/library/debian:12", "linux/amd64", layers)
+            .with_manifest(Digest::sha256_of(b"manifest"))
+            .with_pinned(true)
+    }
+
+    fn decoded(record: &ImageRecord, change: impl Fn(&str) -> String) -> Decoded {
+        let text = String::from_utf8(record.encode().unwrap()).unwrap();
+        decode(&record.file_name(), change(&text).as_bytes())
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let without = ImageRecord::new("oci:/srv/a b:v1", "", Vec::new());
+        for record in [record(), without] {
+            assert_eq!(decoded(&record, str::to_owned), Decoded::Record(record.clone()));
+        }
+    }
+
+    #[test]
+    fn the_longest_record_can_be_read() {
+        let layers = vec![Digest::from_hash(cache_core::Algorithm::Sha512, &[7; 64]).unwrap(); MAX_LAYERS];
+        let longest = ImageRecord::new(
+            "\u{10ffff}".repeat(MAX_NAME_LEN / 4),
+            "p".repeat(MAX_PLATFORM_LEN),
+            layers,
+        );
+        assert!(longest.check().is_ok());
+        assert!(longest.encode().unwrap().len() <= MAX_RECORD_LEN);
+    }
+
+    #[test]
+    fn another_version_is_not_ours_to_judge() {
+        let other = decoded(&record(), |text| {
+            text.replace("\"version\":1", "\"version\":2,\"news\":[]")
+        });
+        assert_eq!(other, Decoded::Foreign);
+    }
+
+    #[test]
+    fn what_is_no_record_is_broken() {
+        let changes: [(&str, &str); 8] = [
+            ("{", ""),
+            ("\"version\":1", "\"version\":1,\"more\":2"),
+            ("\"version\":1,", ""),
+            ("sha256:", "sha1:"),
+            ("debian:12", "debian:13"),
+            ("linux/amd64", "linux/\\u001b[2J"),
+            ("true", "\"yes\""),
+            ("}", "} x"),
+        ];
+        for (from, to) in changes {
+            let broken = decoded(&record(), |text| text.replace(from, to));
+            assert_eq!(broken, Decoded::Broken, "{from} -> {to}");
+        }
+        assert_eq!(decode(&record().file_name(), b"\xff"), Decoded::Broken);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let digest = Digest::sha256_of(b"layer");
+        for wrong in [
+            ImageRecord::new("", "linux/amd64", Vec::new()),
+            ImageRecord::new("a\nb", "linux/amd64", Vec::new()),
+            ImageRecord::new("a".repeat(MAX_NAME_LEN + 1), "", Vec::new()),
+            ImageRecord::new("a", "p".repeat(MAX_PLATFORM_LEN + 1), Vec::new()),
+            ImageRecord::new("a", "\t", Vec::new()),
+            ImageRecord::new("a", "", vec![digest; MAX_LAYERS + 1]),
+        ] {
+            assert!(wrong.check().is_err(), "{:?} {:?}", wrong.name, wrong.platform);
+        }
+    }
+}

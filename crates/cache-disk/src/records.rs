@@ -1,0 +1,263 @@
+//! The records of images in a cache directory: read when something is evicted or asked, written when an image is pulled or pinned.
+//!
+//! They are about layers and protect none from being removed: a record may outlive the layers that it names, and a layer may be
+//! in none. An operator may remove any of them at any time.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cache_core::{Digest, Error, Result};
+use rustix::fs::AtFlags;
+
+use crate::directory::Handle;
+use crate::failure::failure;
+use crate::layout::IMAGE_DIR;
+use crate::lock::{Attempt, FileLock};
+use crate::publish::NewFile;
+use crate::quota::{LOCK, lock_quota, stalled};
+use crate::record::{Decoded, ImageRecord, MAX_RECORD_LEN, decode, file_name};
+use crate::scan::{for_each_name, modified};
+use crate::tier::{DiskTier, Store};
+
+/// How many images are remembered at most: of one more, the one that was recorded longest ago and is not pinned is forgotten.
+const MAX_RECORDS: usize = 4096;
+
+impl DiskTier {
+    /// The images that are remembered, by name and platform. Files that are no records are passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn images(&self) -> Result<Vec<ImageRecord>> {
+        self.off_the_runtime("list the images of", |_, dir| images(dir))
+            .await
+    }
+
+    /// Remembers an image, in place of what was known of it. One that was pinned stays pinned. A dropped future may or may not have done
+    /// it.
+    ///
+    /// # Errors
+    /// `Permanent` for a name or a number of layers beyond the limits of [`ImageRecord`]; `Unavailable` when there is no room, when all
+    /// 4096 images that are remembered are pinned, and when another process keeps the lock on the quota.
+    pub async fn record_image(&self, record: ImageRecord) -> Result<()> {
+        let write = move |store: &Arc<Store>, dir: &Arc<Handle>| {
+            record.check()?;
+            let _lock = lock(dir)?;
+            let pinned = record.pinned || find(dir, &record.file_name())?.is_some_and(|known| known.pinned);
+            make_room(dir, &record)?;
+            store.write_record(dir, &record.with_pinned(pinned))
+        };
+        self.off_the_runtime("remember an image in", write).await
+    }
+
+    /// Lets the layers of an image be evicted as others are, unless another one that is pinned has them as well; whether it was pinned. A
+    /// dropped future may or may not have done it.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn unpin_image(&self, name: &str, platform: &str) -> Result<bool> {
+        let file = file_name(name, platform);
+        let unpin = move |store: &Arc<Store>, dir: &Arc<Handle>| {
+            let _lock = lock(dir)?;
+            match find(dir, &file)?.filter(|record| record.pinned) {
+                None => Ok(false),
+                Some(record) => store.write_record(dir, &record.with_pinned(false)).map(|()| true),
+            }
+        };
+        self.off_the_runtime("unpin an image in", unpin).await
+    }
+}
+
+impl Store {
+    fn write_record(&self, dir: &Arc<Handle>, record: &ImageRecord) -> Result<()> {
+        const WHAT: &str = "write the record of an image";
+        let bytes = record.encode()?;
+        let written = NewFile::holding(dir, &bytes).and_then(|mut new| {
+            let images = dir.subdir(IMAGE_DIR)?;
+            new.replace_in(&images, &record.file_name())?;
+            // Who was told that an image is pinned, or is not, finds it so after a power loss.
+            rustix::fs::fsync(&images)?;
+            dir.sync()
+        });
+        written.map_err(|error| failure(WHAT, error))
+    }
+}
+
+/// What is being changed is not read for an eviction meanwhile, nor changed by others.
+fn lock(dir: &Handle) -> Result<FileLock> {
+    match lock_quota(dir).map_err(|error| failure(LOCK, error))? {
+        Attempt::Held(lock) => Ok(lock),
+        Attempt::Busy(holder) => Err(stalled(holder)),
+        Attempt::NoRoom => Err(Error::unavailable("the disk is full")),
+    }
+}
+
+/// The images that are remembered, by name and platform. Blocks.
+pub(crate) fn images(dir: &Handle) -> Result<Vec<ImageRecord>> {
+    let mut images = Vec::new();
+    for name in names(dir)? {
+        images.extend(find(dir, &name)?);
+    }
+    images.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
+    Ok(images)
+}
+
+/// The layers that an image has which is pinned. Blocks.
+pub(crate) fn pinned_layers(dir: &Handle) -> Result<BTreeSet<Digest>> {
+    let images = images(dir)?.into_iter().filter(|image| image.pinned);
+    Ok(images.flat_map(|image| image.layers).collect())
+}
+
+/// Removes the records of images that are not pinned and of which no layer is there, and what are no records; how many. Blocks.
+pub(crate) fn remove_forgotten(dir: &Handle, is_there: impl Fn(&Digest) -> bool) -> Result<u64> {
+    let mut removed = 0;
+    for name in names(dir)? {
+        let forgotten = match read(dir, &name)? {
+            Some(Decoded::Record(image)) => !image.pinned && !image.layers.iter().any(&is_there),
+            Some(Decoded::Broken) => true,
+            Some(Decoded::Foreign) | None => false,
+        };
+        if forgotten {
+            removed += u64::from(remove(dir, &name)?);
+        }
+    }
+    Ok(removed)
+}
+
+/// Forgets images until there is room for the record of another one.
+fn make_room(dir: &Handle, new: &ImageRecord) -> Result<()> {
+    let names = names(dir)?;
+    let Some(excess) = (names.len() + 1)
+        .checked_sub(MAX_RECORDS)
+        .filter(|excess| *excess > 0)
+    else {
+        return Ok(());
+    };
+    if names.contains(&new.file_name()) {
+        return Ok(());
+    }
+    let mut oldest: Vec<(SystemTime, String)> = Vec::new();
+    for name in names {
+        let stat = rustix::fs::statat(dir, path(&name), AtFlags::SYMLINK_NOFOLLOW);
+        let recorded = stat.map_or(SystemTime::UNIX_EPOCH, |stat| modified(&stat));
+        if !find(dir, &name)?.is_some_and(|image| image.pinned) {
+            oldest.push((recorded, name));
+        }
+    }
+    if oldest.len() < excess {
+        return Err(Error::unavailable(format!(
+            "{MAX_RECORDS} images are pinned already: unpin some"
+        )));
+    }
+    oldest.sort_unstable();
+    for (_, name) in &oldest[..excess] {
+        remove(dir, name)?;
+    }
+    Ok(())
+}
+
+/// The names of the files that may be records. An operator's own files are not among them.
+fn names(dir: &Handle) -> Result<Vec<String>> {
+    let listed = || -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        if let Some(images) = dir.existing_subdir(IMAGE_DIR)? {
+            for_each_name(images, |name| {
+                if Digest::from_hex(name).is_ok() {
+                    names.push(name.to_owned());
+                }
+                Ok(())
+            })?;
+        }
+        Ok(names)
+    };
+    listed().map_err(|error| failure("list the records of images", error))
+}
+
+fn find(dir: &Handle, name: &str) -> Result<Option<ImageRecord>> {
+    Ok(match read(dir, name)? {
+        Some(Decoded::Record(image)) => Some(image),
+        _ => None,
+    })
+}
+
+/// What the file of this name is; `None` when it is not there.
+fn read(dir: &Handle, name: &str) -> Result<Option<Decoded>> {
+    let file = match dir.open_file(&path(name)) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind() == cache_core::ErrorKind::Corrupt => return Ok(Some(Decoded::Broken)),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_RECORD_LEN as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| failure("read the record of an image", error))?;
+    let fits = bytes.len() <= MAX_RECORD_LEN;
+    Ok(Some(if fits {
+        decode(name, &bytes)
+    } else {
+        Decoded::Broken
+    }))
+}
+
+fn remove(dir: &Handle, name: &str) -> Result<bool> {
+    dir.unlink(&path(name))
+        .map_err(|error| failure("remove the record of an image", error))
+}
+
+fn path(name: &str) -> String {
+    format!("{IMAGE_DIR}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn image(number: usize) -> ImageRecord {
+        ImageRecord::new(
+            format!("image-{number}"),
+            "linux/amd64",
+            vec![Digest::sha256_of(b"layer")],
+        )
+    }
+
+    #[tokio::test]
+    async fn the_images_that_are_remembered_are_bounded_and_pins_outlive_others() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path()).open().unwrap();
+        let images = root.path().join(IMAGE_DIR);
+        std::fs::create_dir(&images).unwrap();
+        for number in 0..MAX_RECORDS {
+            // The older one is pinned.
+            let record = image(number).with_pinned(number == 0);
+            let path = images.join(record.file_name());
+            std::fs::write(&path, record.encode().unwrap()).unwrap();
+            let recorded = SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64);
+            std::fs::File::open(path).unwrap().set_modified(recorded).unwrap();
+        }
+        let is_known = |number| images.join(image(number).file_name()).exists();
+        // One that is there takes no room of another.
+        tier.record_image(image(7)).await.unwrap();
+        assert!(is_known(1));
+        tier.record_image(image(MAX_RECORDS)).await.unwrap();
+        assert_eq!([0, 1, 2, MAX_RECORDS].map(is_known), [true, false, true, true]);
+        assert_eq!(tier.images().await.unwrap().len(), MAX_RECORDS);
+    }
+
+    #[tokio::test]
+    async fn where_all_are_pinned_none_is_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path()).open().unwrap();
+        let images = root.path().join(IMAGE_DIR);
+        std::fs::create_dir(&images).unwrap();
+        for number in 0..MAX_RECORDS {
+            let record = image(number).with_pinned(true);
+            std::fs::write(images.join(record.file_name()), record.encode().unwrap()).unwrap();
+        }
+        let error = tier.record_image(image(MAX_RECORDS)).await.unwrap_err();
+        assert!(error.to_string().contains("unpin some"), "{error}");
+        assert_eq!(tier.images().await.unwrap().len(), MAX_RECORDS);
+    }
+}
