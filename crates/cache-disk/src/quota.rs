@@ -244,6 +244,24 @@ mod tests {
         assert!(!dir.contains(&file_name(&oldest, LAYER)));
     }
 
+    #[tokio::test]
+    async fn a_full_disk_evicts_pinned_layers_when_there_are_no_others() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = tier(root.path());
+        let oldest = Digest::sha256_of(&[0]);
+        let image = crate::ImageRecord::new("image", "", vec![oldest]).with_pinned(true);
+        tier.record_image(image).await.unwrap();
+        let dir = tier.store.directory.current().unwrap();
+        let new = Digest::sha256_of(b"new");
+        let mut evicted = Vec::new();
+        for _ in 0..3 {
+            let next = tier.store.evict(&dir, Some(&new), 1, Purpose::Disk).unwrap();
+            evicted.extend(next.layers.into_iter().map(|(digest, _)| digest));
+        }
+        let others = [1, 2].map(|n| Digest::sha256_of(&[n]));
+        assert_eq!(evicted, [others[0], others[1], oldest]);
+    }
+
     #[test]
     fn who_holds_the_quota_and_makes_no_progress_is_not_waited_for() {
         let root = tempfile::tempdir().unwrap();

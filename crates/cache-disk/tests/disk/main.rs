@@ -2,11 +2,16 @@
 
 mod crash;
 mod directory;
+mod eviction;
 mod filling;
+mod gc;
+mod images;
 mod locking;
 mod maintenance;
 mod model;
+mod pressure;
 mod processes;
+mod quarantine;
 mod quota;
 mod reading;
 mod support;

@@ -74,6 +74,47 @@ async fn a_layer_as_large_as_the_quota_fits_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
+async fn a_layer_that_has_turned_out_too_large_is_not_written_again() {
+    let cache = Cache::new();
+    let tier = tier_for(&cache, 1);
+    let [small, _] = layers();
+    let large = Layer::new(2, 2 * LEN);
+    for layer in [&small, &large] {
+        assert_eq!(layer.descriptor.size, None, "nothing is known of its length");
+    }
+    fill(&tier, &small).await;
+    let mut writer = claim(&tier, &large).await;
+    let error = write(&mut *writer, &large).await.unwrap_err();
+    assert!(error.to_string().contains("larger than the quota"), "{error}");
+    drop(writer);
+    let error = tier.create(&large.descriptor).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("larger than the quota"), "{error}");
+    assert!(is_cached(&tier, &small).await);
+    assert_eq!(tier.evicted_layers(), 0);
+}
+
+/// Without the lock nobody knows whether there is room: others may be about to take it.
+#[tokio::test]
+async fn no_layer_appears_while_a_stopped_process_holds_the_quota() {
+    let cache = Cache::new();
+    let tier = tier_for(&cache, 3);
+    let [old, new] = layers();
+    fill(&tier, &old).await;
+    let path = cache.dir().join("lock/quota");
+    let held = fs::File::create(&path).unwrap();
+    held.lock().unwrap();
+    fs::write(&path, "4711").unwrap();
+    let error = try_fill(&tier, &new).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("process 4711"), "{error}");
+    drop(held);
+    fs::remove_file(path).unwrap();
+    assert_eq!(cache.files(), Cache::files_of(&[&old]));
+    fill(&tier, &new).await;
+}
+
+#[tokio::test]
 async fn a_blob_larger_than_the_quota_is_not_even_claimed() {
     let cache = Cache::new();
     let tier = tier_for(&cache, 1);

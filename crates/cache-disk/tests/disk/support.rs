@@ -123,6 +123,11 @@ impl Cache {
         files
     }
 
+    /// Makes the layer look as if it was filled so many seconds ago.
+    pub(crate) fn filled_before(&self, layer: &Layer, seconds: u64) {
+        set_age(&self.path(layer, "index"), seconds);
+    }
+
     /// Makes the layer look as if it was last used so many seconds ago.
     pub(crate) fn age(&self, layer: &Layer, seconds: u64) {
         set_age(&self.path(layer, "decompressed"), seconds);

@@ -17,6 +17,8 @@ pub(super) struct History {
     pub(super) gone: BTreeSet<u64>,
     /// The disk has spoilt them, and nobody has removed them yet.
     pub(super) rotten: BTreeSet<u64>,
+    /// Whether the image is pinned; `None` while that is being changed, and as long as nobody has said so.
+    pub(super) pinned: Option<bool>,
 }
 
 impl History {
@@ -37,6 +39,12 @@ impl History {
                 call_on(1).map(|number| self.promised.remove(&number));
             }
             "linkat" | "renameat" | "renameat2" => {
+                if call
+                    .path(3)
+                    .is_some_and(|name| name.parent().is_some_and(|dir| dir.ends_with("image")))
+                {
+                    self.pinned = None;
+                }
                 call_on(3).map(|number| self.gone.remove(&number));
             }
             "write" if call.succeeded() => {
@@ -56,7 +64,9 @@ impl History {
             "fill" => {
                 self.promised.insert(number.parse().unwrap());
             }
-            "remove" => {
+            "pin" => self.pinned = Some(true),
+            "unpin" => self.pinned = Some(false),
+            "remove" | "quarantine" => {
                 let number = number.parse().unwrap();
                 self.rotten.remove(&number);
                 self.gone.insert(number);
@@ -73,6 +83,11 @@ impl History {
 /// Panics where the next process gets wrong bytes, misses what was promised, or is left with files of nobody.
 pub(super) async fn check(cache: &Cache, history: &History) {
     let tier = cache.tier();
+    let pinned = tier.images().await.unwrap().iter().any(|image| image.pinned);
+    assert!(
+        history.pinned.is_none_or(|promised| promised == pinned),
+        "the pin is wrong"
+    );
     for number in 1..=LAYERS {
         let layer = layer(number);
         // Without a diff ID nothing but the index vouches for the layer.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cache_testkit::crash::{Action, Call, Disk, Strace, points, some_of};
 
 use super::check::check;
-use super::script::{EVICTING, FILLING, REMOVING, REPAIRING, Scenario, log};
+use super::script::{EVICTING, FILLING, QUARANTINING, REMOVING, REPAIRING, Scenario, log};
 use crate::support::Cache;
 
 /// What was reported as done, before the failure or behind it, is there even if the power is lost in the end.
@@ -77,4 +77,9 @@ async fn while_it_repairs() {
 #[tokio::test]
 async fn while_it_removes() {
     failed_everywhere(&[REMOVING]).await;
+}
+
+#[tokio::test]
+async fn while_it_quarantines_and_pins() {
+    failed_everywhere(&[QUARANTINING]).await;
 }

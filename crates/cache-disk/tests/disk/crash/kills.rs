@@ -3,7 +3,7 @@
 use cache_testkit::crash::{Action, Strace, points};
 
 use super::check::check;
-use super::script::{EVICTING, FILLING, REMOVING, REPAIRING, Scenario, log};
+use super::script::{EVICTING, FILLING, QUARANTINING, REMOVING, REPAIRING, Scenario, log};
 
 async fn killed_everywhere(scenarios: &[Scenario]) {
     for scenario in scenarios {
@@ -44,4 +44,9 @@ async fn while_it_repairs() {
 #[tokio::test]
 async fn while_it_removes() {
     killed_everywhere(&[REMOVING]).await;
+}
+
+#[tokio::test]
+async fn while_it_quarantines_and_pins() {
+    killed_everywhere(&QUARANTINING.both_ways()).await;
 }

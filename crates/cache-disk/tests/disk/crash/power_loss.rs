@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cache_testkit::crash::{Disk, State, Strace};
 
 use super::check::check;
-use super::script::{EVICTING, FILLING, REMOVING, REPAIRING, Scenario, log};
+use super::script::{EVICTING, FILLING, QUARANTINING, REMOVING, REPAIRING, Scenario, log};
 use crate::support::Cache;
 
 async fn power_lost_everywhere(scenario: &Scenario) {
@@ -59,4 +59,9 @@ async fn while_it_repairs() {
 #[tokio::test]
 async fn while_it_removes() {
     power_lost_everywhere(&REMOVING).await;
+}
+
+#[tokio::test]
+async fn while_it_quarantines_and_pins() {
+    power_lost_everywhere(&QUARANTINING).await;
 }

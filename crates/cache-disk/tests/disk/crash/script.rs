@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use cache_core::{Claim, Tier};
-use cache_disk::DiskTier;
+use cache_disk::{DiskTier, ImageRecord};
 use cache_testkit::crash::{Call, Strace};
 
 use super::check::History;
@@ -67,6 +67,12 @@ pub(super) const REPAIRING: Scenario =
 pub(super) const REMOVING: Scenario = Scenario::new(
     &[Before::Rotten(1), Before::Damaged(2), Before::NoIndex(3)],
     "remove 1, fill 1, open 2, open 3, clear",
+);
+
+/// An operator who looks at what is wrong, and keeps what he needs.
+pub(super) const QUARANTINING: Scenario = Scenario::new(
+    &[Before::Rotten(1), Before::Good(2)],
+    "pin 2, quarantine 1, fill 1, unpin 2, gc 70000",
 );
 
 impl Scenario {
@@ -183,6 +189,12 @@ async fn perform(tier: &DiskTier, operation: &str) -> cache_core::Result<()> {
         }
         "open" => crate::support::try_open(tier, &layer).await.map(drop),
         "remove" => tier.remove(layer.digest()).await.map(drop),
+        "quarantine" => tier.quarantine(layer.digest()).await.map(drop),
+        "pin" => {
+            let image = ImageRecord::new("image", "linux/amd64", vec![*layer.digest()]);
+            tier.record_image(image.with_pinned(true)).await
+        }
+        "unpin" => tier.unpin_image("image", "linux/amd64").await.map(drop),
         "gc" => tier.gc(Some(number)).await.map(drop),
         "clear" => tier.clear().await.map(drop),
         other => panic!("there is no operation {other}"),

@@ -1,0 +1,135 @@
+//! What is remembered of images, and what a pin is worth.
+
+use std::fs;
+
+use cache_core::{Digest, ErrorKind};
+use cache_disk::ImageRecord;
+
+use crate::support::{Cache, Layer, fill};
+
+fn image(name: &str, layers: &[&Layer]) -> ImageRecord {
+    ImageRecord::new(
+        name,
+        "linux/amd64",
+        layers.iter().map(|layer| *layer.digest()).collect(),
+    )
+}
+
+fn files(cache: &Cache) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(cache.dir().join("image")) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn images_are_remembered_by_name_and_platform() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    assert_eq!(tier.images().await.unwrap(), []);
+    let layer = Layer::new(1, 100);
+    let manifest = Digest::sha256_of(b"manifest");
+    let mut b = image("b", &[&layer]);
+    let a = image("a", &[&layer, &layer]).with_manifest(manifest);
+    let mut arm = a.clone();
+    arm.platform = "linux/arm64".into();
+    for record in [&b, &arm, &a] {
+        tier.record_image(record.clone()).await.unwrap();
+    }
+    assert_eq!(tier.images().await.unwrap(), [a.clone(), arm.clone(), b.clone()]);
+    // Another process finds them, and the last word counts.
+    b.layers.clear();
+    tier.record_image(b.clone()).await.unwrap();
+    assert_eq!(cache.tier().images().await.unwrap(), [a, arm, b]);
+    assert!(cache.files().is_empty(), "no lock and no staging file is left");
+}
+
+#[tokio::test]
+async fn a_pin_stays_until_it_is_taken_back() {
+    for staging in [false, true] {
+        let cache = Cache::new();
+        let tier = cache.config().with_force_staging(staging).open().unwrap();
+        let record = image("a", &[]);
+        assert!(!tier.unpin_image("a", "linux/amd64").await.unwrap());
+        tier.record_image(record.clone().with_pinned(true)).await.unwrap();
+        // A pull that knows of no pin.
+        tier.record_image(record.clone()).await.unwrap();
+        assert_eq!(tier.images().await.unwrap(), [record.clone().with_pinned(true)]);
+        assert!(!tier.unpin_image("a", "linux/arm64").await.unwrap());
+        assert!(tier.unpin_image("a", "linux/amd64").await.unwrap());
+        assert!(!tier.unpin_image("a", "linux/amd64").await.unwrap());
+        assert_eq!(tier.images().await.unwrap(), [record]);
+        assert_eq!(fs::read_dir(cache.dir().join("image")).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_among_the_records_and_is_none_is_passed_over_and_collected() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let layer = Layer::new(1, 100);
+    fill(&tier, &layer).await;
+    let record = image("a", &[&layer]);
+    tier.record_image(record.clone()).await.unwrap();
+    let dir = cache.dir().join("image");
+    let hex = |text: &[u8]| Digest::sha256_of(text).hex();
+    fs::write(dir.join(hex(b"torn")), "{\"version\":1,\"na").unwrap();
+    fs::write(dir.join(hex(b"huge")), vec![b' '; 300 << 10]).unwrap();
+    fs::write(dir.join(hex(b"newer")), "{\"version\":2}").unwrap();
+    fs::copy(dir.join(&files(&cache)[0]), dir.join(hex(b"renamed"))).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.join(hex(b"link"))).unwrap();
+    fs::write(dir.join("README"), "an operator's own").unwrap();
+    let before = files(&cache).len();
+    assert_eq!(before, 7);
+    assert_eq!(tier.images().await.unwrap(), [record]);
+    let report = tier.gc(None).await.unwrap();
+    assert_eq!((report.removed_images, report.layers), (4, 1));
+    let mut left = files(&cache);
+    left.sort();
+    let mut expected = vec![hex(b"a\nlinux/amd64"), hex(b"newer"), "README".to_owned()];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+#[tokio::test]
+async fn an_image_is_forgotten_with_the_last_of_its_layers_unless_it_is_pinned() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let (layer, other) = (Layer::new(1, 100), Layer::new(2, 100));
+    fill(&tier, &layer).await;
+    let here = image("here", &[&layer, &other]);
+    let pinned = image("pinned", &[&other]).with_pinned(true);
+    for record in [here.clone(), image("gone", &[&other]), pinned.clone()] {
+        tier.record_image(record).await.unwrap();
+    }
+    assert_eq!(tier.gc(None).await.unwrap().removed_images, 1);
+    assert_eq!(tier.images().await.unwrap(), [here, pinned.clone()]);
+    assert_eq!(tier.clear().await.unwrap().removed_images, 1);
+    assert_eq!(tier.images().await.unwrap(), [pinned]);
+}
+
+#[tokio::test]
+async fn any_record_may_be_removed_at_any_time() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    tier.record_image(image("a", &[]).with_pinned(true))
+        .await
+        .unwrap();
+    fs::remove_dir_all(cache.dir().join("image")).unwrap();
+    assert_eq!(tier.images().await.unwrap(), []);
+    assert!(!tier.unpin_image("a", "linux/amd64").await.unwrap());
+    tier.record_image(image("a", &[])).await.unwrap();
+    assert_eq!(tier.images().await.unwrap(), [image("a", &[])]);
+}
+
+#[tokio::test]
+async fn what_is_no_name_is_refused() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let error = tier.record_image(image("a\u{1b}[2J", &[])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permanent);
+    assert!(files(&cache).is_empty());
+}
