@@ -21,8 +21,9 @@ pub struct DiskConfig {
     pub name: String,
     /// The cache directory. Created with mode 0700 if absent.
     pub dir: PathBuf,
-    /// How many bytes the layers and their companions may take; no limit unless set. A layer being written does not
-    /// count until it is committed: layers are evicted for it only once it is known to be right.
+    /// How many bytes the layers and their companions may take, together with what is in quarantine; no limit unless set. A layer being
+    /// written does not count until it is committed: layers are evicted for it only once it is known to be right. Nor do the records of
+    /// images, of a few hundred bytes each.
     pub max_bytes: Option<u64>,
     /// How many bytes of the file system are left free; [`DEFAULT_MIN_FREE_BYTES`] unless set.
     pub min_free_bytes: u64,

@@ -57,7 +57,7 @@ impl Store {
                     used: files.layer?.1,
                     filled: files.filled,
                     open: is_open(dir, digest),
-                    pinned: pinned.contains(digest),
+                    pinned: pinned.contains(digest) && !planted::is("pin-ignored"),
                 };
                 Some((*digest, facts))
             })

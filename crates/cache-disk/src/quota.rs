@@ -76,6 +76,9 @@ impl Store {
             Attempt::Busy(holder) => Ok(Err(holder)),
             Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
         })?;
+        if locked.is_err() && planted::is("layer-appears-without-the-quota") {
+            return Ok(None);
+        }
         // A layer that appears without the lock may be one too many.
         let quota = locked.map_err(stalled)?;
         quota.beat_during(|| {

@@ -226,6 +226,22 @@ mod tests {
         assert_eq!(decode(&record().file_name(), b"\xff"), Decoded::Broken);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_taken_for_a_record_is_one(at in 0usize..400, byte: u8, cut in 0usize..400) {
+            let record = record();
+            let mut bytes = record.encode().unwrap();
+            let (at, cut) = (at % bytes.len(), cut % bytes.len());
+            bytes[at] = byte;
+            for bytes in [&bytes[..], &bytes[..cut], &bytes[cut..]] {
+                if let Decoded::Record(found) = decode(&record.file_name(), bytes) {
+                    assert!(found.check().is_ok());
+                    assert_eq!((&found.name, &found.platform), (&record.name, &record.platform));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_could_not_be_read_again_is_not_written() {
         let digest = Digest::sha256_of(b"layer");

@@ -13,7 +13,7 @@ use rustix::fs::AtFlags;
 
 use crate::directory::Handle;
 use crate::failure::failure;
-use crate::layout::IMAGE_DIR;
+use crate::layout::{self, IMAGE_DIR, LAYER};
 use crate::lock::{Attempt, FileLock};
 use crate::publish::NewFile;
 use crate::quota::{LOCK, lock_quota, stalled};
@@ -21,6 +21,8 @@ use crate::record::{Decoded, ImageRecord, MAX_RECORD_LEN, decode, file_name};
 use crate::scan::{for_each_name, modified};
 use crate::tier::{DiskTier, Store};
 
+/// How many files among the records are looked at: more than there ever are.
+const MAX_FILES: usize = 2 * MAX_RECORDS;
 /// How many images are remembered at most: of one more, the one that was recorded longest ago and is not pinned is forgotten.
 const MAX_RECORDS: usize = 4096;
 
@@ -34,21 +36,26 @@ impl DiskTier {
             .await
     }
 
-    /// Remembers an image, in place of what was known of it. One that was pinned stays pinned. A dropped future may or may not have done
-    /// it.
+    /// Remembers an image, in place of what was known of it. One that was pinned stays pinned. Does nothing for one that is not, and of
+    /// which no layer is there. A dropped future may or may not have done it.
     ///
     /// # Errors
     /// `Permanent` for a name or a number of layers beyond the limits of [`ImageRecord`]; `Unavailable` when there is no room, when all
     /// 4096 images that are remembered are pinned, and when another process keeps the lock on the quota.
     pub async fn record_image(&self, record: ImageRecord) -> Result<()> {
-        let write = move |store: &Arc<Store>, dir: &Arc<Handle>| {
+        let remember = move |_: &Arc<Store>, dir: &Arc<Handle>| {
             record.check()?;
             let _lock = lock(dir)?;
-            let pinned = record.pinned || find(dir, &record.file_name())?.is_some_and(|known| known.pinned);
+            let known = find(dir, &record.file_name())?;
+            let pinned = record.pinned || known.is_some_and(|known| known.pinned);
+            let is_there = |digest| dir.contains(&layout::file_name(digest, LAYER));
+            if !pinned && !record.layers.iter().any(is_there) {
+                return Ok(());
+            }
             make_room(dir, &record)?;
-            store.write_record(dir, &record.with_pinned(pinned))
+            write(dir, &record.with_pinned(pinned), pinned)
         };
-        self.off_the_runtime("remember an image in", write).await
+        self.off_the_runtime("remember an image in", remember).await
     }
 
     /// Lets the layers of an image be evicted as others are, unless another one that is pinned has them as well; whether it was pinned. A
@@ -58,30 +65,31 @@ impl DiskTier {
     /// As for [`record_image`](Self::record_image).
     pub async fn unpin_image(&self, name: &str, platform: &str) -> Result<bool> {
         let file = file_name(name, platform);
-        let unpin = move |store: &Arc<Store>, dir: &Arc<Handle>| {
+        let unpin = move |_: &Arc<Store>, dir: &Arc<Handle>| {
             let _lock = lock(dir)?;
             match find(dir, &file)?.filter(|record| record.pinned) {
                 None => Ok(false),
-                Some(record) => store.write_record(dir, &record.with_pinned(false)).map(|()| true),
+                Some(record) => write(dir, &record.with_pinned(false), true).map(|()| true),
             }
         };
         self.off_the_runtime("unpin an image in", unpin).await
     }
 }
 
-impl Store {
-    fn write_record(&self, dir: &Arc<Handle>, record: &ImageRecord) -> Result<()> {
-        const WHAT: &str = "write the record of an image";
-        let bytes = record.encode()?;
-        let written = NewFile::holding(dir, &bytes).and_then(|mut new| {
-            let images = dir.subdir(IMAGE_DIR)?;
-            new.replace_in(&images, &record.file_name())?;
-            // Who was told that an image is pinned, or is not, finds it so after a power loss.
+/// Whoever was told that an image is pinned, or is not any more, finds it so after a power loss: then it is to be `durable`. Else it may
+/// be lost, or be none.
+fn write(dir: &Arc<Handle>, record: &ImageRecord, durable: bool) -> Result<()> {
+    let bytes = record.encode()?;
+    let written = NewFile::holding(dir, &bytes).and_then(|mut new| {
+        let images = dir.subdir(IMAGE_DIR)?;
+        new.replace_in(&images, &record.file_name())?;
+        if durable {
             rustix::fs::fsync(&images)?;
-            dir.sync()
-        });
-        written.map_err(|error| failure(WHAT, error))
-    }
+            dir.sync()?;
+        }
+        Ok(())
+    });
+    written.map_err(|error| failure("write the record of an image", error))
 }
 
 /// What is being changed is not read for an eviction meanwhile, nor changed by others.
@@ -163,7 +171,7 @@ fn names(dir: &Handle) -> Result<Vec<String>> {
         let mut names = Vec::new();
         if let Some(images) = dir.existing_subdir(IMAGE_DIR)? {
             for_each_name(images, |name| {
-                if Digest::from_hex(name).is_ok() {
+                if names.len() < MAX_FILES && Digest::from_hex(name).is_ok() {
                     names.push(name.to_owned());
                 }
                 Ok(())
@@ -238,6 +246,12 @@ mod tests {
             std::fs::File::open(path).unwrap().set_modified(recorded).unwrap();
         }
         let is_known = |number| images.join(image(number).file_name()).exists();
+        std::fs::write(
+            root.path()
+                .join(layout::file_name(&Digest::sha256_of(b"layer"), LAYER)),
+            "",
+        )
+        .unwrap();
         // One that is there takes no room of another.
         tier.record_image(image(7)).await.unwrap();
         assert!(is_known(1));
@@ -256,7 +270,10 @@ mod tests {
             let record = image(number).with_pinned(true);
             std::fs::write(images.join(record.file_name()), record.encode().unwrap()).unwrap();
         }
-        let error = tier.record_image(image(MAX_RECORDS)).await.unwrap_err();
+        let error = tier
+            .record_image(image(MAX_RECORDS).with_pinned(true))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("unpin some"), "{error}");
         assert_eq!(tier.images().await.unwrap().len(), MAX_RECORDS);
     }

@@ -140,6 +140,11 @@ pub(super) const BUGS: &[Bug] = &[
     bug("open-layer-evicted", &[(QUOTA_AND_RECOVERY, "quota")]),
     bug("layer-being-filled-evicted", &[(DISK, "quota")]),
     bug("most-recently-used-evicted", &[(DISK, "quota")]),
+    bug(
+        "pin-ignored",
+        &[(DISK, "eviction"), (QUOTA_AND_RECOVERY, "quota")],
+    ),
+    bug("layer-appears-without-the-quota", &[(DISK, "quota")]),
     bug("cut-file-served", &[(DISK, "reading")]),
     bug("rebuilt-index-not-compared", &[(DISK, "reading")]),
     bug("live-staging-file-removed", &[(DISK, "filling")]),

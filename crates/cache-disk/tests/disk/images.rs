@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cache_core::{Digest, ErrorKind};
+use cache_core::{Digest, ErrorKind, Tier};
 use cache_disk::ImageRecord;
 
 use crate::support::{Cache, Layer, fill};
@@ -30,6 +30,7 @@ async fn images_are_remembered_by_name_and_platform() {
     let tier = cache.tier();
     assert_eq!(tier.images().await.unwrap(), []);
     let layer = Layer::new(1, 100);
+    fill(&tier, &layer).await;
     let manifest = Digest::sha256_of(b"manifest");
     let mut b = image("b", &[&layer]);
     let a = image("a", &[&layer, &layer]).with_manifest(manifest);
@@ -40,10 +41,14 @@ async fn images_are_remembered_by_name_and_platform() {
     }
     assert_eq!(tier.images().await.unwrap(), [a.clone(), arm.clone(), b.clone()]);
     // Another process finds them, and the last word counts.
-    b.layers.clear();
+    b.layers.push(manifest);
     tier.record_image(b.clone()).await.unwrap();
     assert_eq!(cache.tier().images().await.unwrap(), [a, arm, b]);
-    assert!(cache.files().is_empty(), "no lock and no staging file is left");
+    assert_eq!(
+        cache.files(),
+        Cache::files_of(&[&layer]),
+        "a lock or a staging file is left"
+    );
 }
 
 #[tokio::test]
@@ -102,9 +107,11 @@ async fn an_image_is_forgotten_with_the_last_of_its_layers_unless_it_is_pinned()
     fill(&tier, &layer).await;
     let here = image("here", &[&layer, &other]);
     let pinned = image("pinned", &[&other]).with_pinned(true);
+    fill(&tier, &other).await;
     for record in [here.clone(), image("gone", &[&other]), pinned.clone()] {
         tier.record_image(record).await.unwrap();
     }
+    assert!(tier.remove(other.digest()).await.unwrap());
     assert_eq!(tier.gc(None).await.unwrap().removed_images, 1);
     assert_eq!(tier.images().await.unwrap(), [here, pinned.clone()]);
     assert_eq!(tier.clear().await.unwrap().removed_images, 1);
@@ -121,8 +128,22 @@ async fn any_record_may_be_removed_at_any_time() {
     fs::remove_dir_all(cache.dir().join("image")).unwrap();
     assert_eq!(tier.images().await.unwrap(), []);
     assert!(!tier.unpin_image("a", "linux/amd64").await.unwrap());
-    tier.record_image(image("a", &[])).await.unwrap();
-    assert_eq!(tier.images().await.unwrap(), [image("a", &[])]);
+    tier.record_image(image("a", &[]).with_pinned(true))
+        .await
+        .unwrap();
+    assert_eq!(tier.images().await.unwrap(), [image("a", &[]).with_pinned(true)]);
+}
+
+#[tokio::test]
+async fn what_nothing_is_cached_of_is_not_remembered_unless_it_is_pinned() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let layer = Layer::new(1, 100);
+    tier.record_image(image("a", &[&layer])).await.unwrap();
+    assert!(files(&cache).is_empty());
+    fill(&tier, &layer).await;
+    tier.record_image(image("a", &[&layer])).await.unwrap();
+    assert_eq!(tier.images().await.unwrap(), [image("a", &[&layer])]);
 }
 
 #[tokio::test]
