@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use layercache::core::Digest;
 use layercache::registry::{ImageLocation, Platform};
@@ -36,6 +35,13 @@ Examples:
   layercache pull --platform linux/arm64 debian:12  for another machine
   layercache pull oci:image:v1                      from an OCI layout in a directory";
 
+const WARM_EXAMPLES: &str = "\
+The list has one IMAGE a line; empty lines and what follows a # are passed over.
+
+Examples:
+  layercache warm -f images.txt                     every image that a worker will need
+  kubectl get pods -A -o jsonpath='{.items[*].spec.containers[*].image}' | tr ' ' '\\n' | layercache warm -f -";
+
 const PUSH_EXAMPLES: &str = "\
 Examples:
   layercache push debian:12                         to every shared tier of the configuration
@@ -61,12 +67,6 @@ const READ_EXAMPLES: &str = "\
 Examples:
   layercache read debian:12 0 > base.tar            the base layer as a tar
   layercache read debian:12 0 --offset 512 --length 512";
-
-const CACHE_EXAMPLES: &str = "\
-Examples:
-  layercache cache usage                            how much the cache takes
-  layercache cache verify                           hash every layer again
-  layercache cache gc --max-bytes 20GiB             evict the least recently used";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -117,6 +117,9 @@ pub(crate) enum Command {
     /// Bring every layer of images into the cache
     #[command(after_help = PULL_EXAMPLES)]
     Pull(Pull),
+    /// Bring every layer of a list of images into the cache, whatever becomes of some of them
+    #[command(after_help = WARM_EXAMPLES)]
+    Warm(Warm),
     /// Copy layers of images that are cached here to the tiers that workers share
     #[command(after_help = PUSH_EXAMPLES)]
     Push(Push),
@@ -132,8 +135,8 @@ pub(crate) enum Command {
     #[command(after_help = READ_EXAMPLES)]
     Read(Read),
     /// Look after the cache directory
-    #[command(subcommand, after_help = CACHE_EXAMPLES)]
-    Cache(Cache),
+    #[command(subcommand, after_help = super::cache::EXAMPLES)]
+    Cache(super::cache::Cache),
     /// Look at the configuration
     #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(Config),
@@ -148,6 +151,22 @@ pub(crate) struct Pull {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<ImageLocation>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Warm {
+    /// Images beside those of the list
+    #[arg(value_name = "IMAGE", required_unless_present = "file")]
+    pub(crate) images: Vec<ImageLocation>,
+    /// Read a list of images from this file, or from standard input where it is -
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// How many images are brought at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Print JSON, one object per image and line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -239,22 +258,6 @@ impl std::str::FromStr for LayerName {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Cache {
-    /// List the layers
-    List(Json),
-    /// Show how much the layers take
-    Usage(Json),
-    /// Hash every layer again, and remove what is wrong
-    Verify(Json),
-    /// Remove what crashes have left, and the least recently used layers beyond a size
-    Gc(Gc),
-    /// Remove one layer
-    Remove(Remove),
-    /// Remove every layer
-    Clear(Json),
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Show which sources are composed, in order, and ask each whether it can be used
     Check(Json),
@@ -262,25 +265,6 @@ pub(crate) enum Config {
 
 #[derive(Debug, Args)]
 pub(crate) struct Json {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Gc {
-    /// How much may stay [default: the limits of the configuration]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) max_bytes: Option<ByteSize>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Remove {
-    /// The layer's digest
-    pub(crate) digest: Digest,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -30,6 +30,11 @@ impl Context {
         })
     }
 
+    /// The platform that was asked for in so many words.
+    pub(crate) fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
+    }
+
     pub(crate) async fn resolve(&self, location: &ImageLocation) -> Result<Image> {
         let wanted = self.platform.clone().unwrap_or_else(Platform::host);
         let image = self.stack.resolve(location, &wanted).await;

@@ -6,6 +6,7 @@ mod cat;
 mod config;
 mod context;
 mod demo;
+mod images;
 mod inspect;
 mod logging;
 mod ls;
@@ -16,6 +17,7 @@ mod push;
 mod read;
 mod signals;
 mod stats;
+mod warm;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -81,6 +83,7 @@ async fn execute(arguments: Arguments) -> Result<()> {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Pull(command) => pull::run(context, command).await,
+        Command::Warm(command) => warm::run(context, command).await,
         Command::Push(command) => push::run(context, command).await,
         Command::Inspect(command) => inspect::run(context, command).await,
         Command::Ls(command) => ls::run(context, command).await,

@@ -50,6 +50,17 @@ impl Bars {
         bar
     }
 
+    /// A bar for `total` bytes of many things, and how much of it is done; what is done now stands in its message.
+    pub(super) fn total(&self, label: &str, total: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template(
+            "{prefix} [{bar:30}] {binary_bytes:>11} / {binary_total_bytes} {binary_bytes_per_sec:>13} {eta:>4} {msg}",
+        );
+        let bar = ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = self.bars.add(bar.with_prefix(label.to_owned()));
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
     /// Runs `print` while no bar is drawn.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.bars.suspend(print)

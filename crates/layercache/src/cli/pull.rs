@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layercache::core::LayerDescriptor;
+use layercache::registry::{Image, ImageLocation};
 
 use super::args::Pull;
 use super::context::Context;
-use super::output;
+use super::{images, output};
 
 /// Layers that are opened at once; the cache itself bounds how many are filled.
 const MAX_CONCURRENT: usize = 8;
@@ -19,25 +20,46 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
     for location in &command.images {
         let start = Instant::now();
-        let image = context.resolve(location).await?;
-        let lengths: Vec<u64> = stream::iter(&image.layers)
-            .map(|layer| pull(context, layer))
-            .buffer_unordered(MAX_CONCURRENT)
-            .try_collect()
-            .await
-            .with_context(|| location.to_string())?;
+        let pulled = bring(context, location).await?;
         if context.bars.shown() {
-            let layers = output::count(lengths.len() as u64, "layer");
-            let bytes = ByteSize(lengths.iter().sum());
-            let line = format!("{location}: {layers}, {bytes} in {:.1?}", start.elapsed());
+            let line = format!("{location}: {} in {:.1?}", pulled.extent(), start.elapsed());
             context.bars.suspend(|| eprintln!("{line}"));
         }
     }
     Ok(())
 }
 
+/// An image of which every layer is in the cache.
+pub(super) struct Pulled {
+    pub(super) image: Image,
+    /// Bytes of all layers together.
+    pub(super) bytes: u64,
+}
+
+impl Pulled {
+    /// How much it is, in words.
+    pub(super) fn extent(&self) -> String {
+        let layers = output::count(self.image.layers.len() as u64, "layer");
+        format!("{layers}, {}", ByteSize(self.bytes))
+    }
+}
+
+/// Brings every layer of an image into the cache, and remembers which these are.
+pub(super) async fn bring(context: &Context, location: &ImageLocation) -> Result<Pulled> {
+    let image = context.resolve(location).await?;
+    let lengths: Result<Vec<u64>> = stream::iter(&image.layers)
+        .map(|layer| bring_layer(context, layer))
+        .buffer_unordered(MAX_CONCURRENT)
+        .try_collect()
+        .await;
+    // Where one layer has failed, others are there.
+    images::remember(context, location, &image).await;
+    let bytes = lengths.with_context(|| location.to_string())?.iter().sum();
+    Ok(Pulled { image, bytes })
+}
+
 /// Fills the cache with one layer; its length in bytes.
-async fn pull(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
+pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
     let short: String = layer.digest.hex().chars().take(12).collect();
     let bar = context.bars.bytes(short);
     let cache = context.stack.cache();

@@ -103,9 +103,12 @@ impl Sandbox {
         self.run(arguments).failed()
     }
 
-    /// The files in the cache directory, with their paths in it. Directories are left out.
+    /// The files in the cache directory, with their paths in it. Directories are left out, and the records of images: these stay
+    /// when layers go.
     pub(crate) fn cached_files(&self) -> BTreeSet<String> {
-        files_below(&self.cache_dir())
+        let mut files = files_below(&self.cache_dir());
+        files.retain(|name| !name.starts_with("image/"));
+        files
     }
 }
 

@@ -47,11 +47,19 @@ fn list_and_usage_agree() {
         [
             "bytes",
             "dir",
+            "eviction_order",
             "free_bytes",
+            "images",
             "layers",
             "max_bytes",
             "min_free_bytes",
-            "tier"
+            "pinned_bytes",
+            "pinned_layers",
+            "quarantined_bytes",
+            "quarantined_layers",
+            "tier",
+            "unattributed_bytes",
+            "unattributed_layers"
         ]
     );
     assert_eq!((&usage["layers"], &usage["max_bytes"]), (&json!(2), &Value::Null));
@@ -175,10 +183,14 @@ fn gc_takes_the_least_recently_used_and_what_crashes_have_left() {
         keys(&collected),
         [
             "bytes",
+            "dry_run",
             "layers",
+            "removed",
             "removed_bytes",
+            "removed_images",
             "removed_layers",
             "removed_leftovers",
+            "removed_quarantined",
             "tier"
         ]
     );

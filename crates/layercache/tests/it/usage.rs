@@ -6,6 +6,7 @@ use crate::sandbox::Sandbox;
 const COMMANDS: &[&[&str]] = &[
     &[],
     &["pull"],
+    &["warm"],
     &["push"],
     &["config"],
     &["config", "check"],
@@ -18,6 +19,8 @@ const COMMANDS: &[&[&str]] = &[
     &["cache", "usage"],
     &["cache", "verify"],
     &["cache", "gc"],
+    &["cache", "pin"],
+    &["cache", "unpin"],
     &["cache", "remove"],
     &["cache", "clear"],
     &["completions"],
@@ -46,7 +49,7 @@ fn every_command_explains_itself() {
         "{}",
         help.text()
     );
-    for command in ["pull", "push", "ls", "cat", "read", "cache", "config"] {
+    for command in ["pull", "warm", "push", "ls", "cat", "read", "cache", "config"] {
         let help = sandbox.succeed([command, "--help"]);
         let example = format!("Examples:\n  layercache {command} ");
         for words in [example.as_str(), "\nGlobal options:\n"] {
@@ -65,6 +68,8 @@ fn mistakes_of_usage_exit_with_2() {
         &["fetch"],
         &["pull"],
         &["push"],
+        &["warm"],
+        &["warm", "debian", "--jobs", "0"],
         &["config"],
         &["cat", "debian"],
         &["cat", "debian", "/x", "--offset", "-1"],
@@ -75,6 +80,9 @@ fn mistakes_of_usage_exit_with_2() {
         &["ls", "debian", "--platform", "linux"],
         &["ls", "debian", "--log-format", "xml"],
         &["cache", "gc", "--max-bytes", "much"],
+        &["cache", "gc", "--older-than", "7"],
+        &["cache", "gc", "--keep"],
+        &["cache", "pin"],
         &["demo", "--files", "0"],
         &["completions", "tcsh"],
     ];

@@ -1,40 +1,93 @@
-//! `cache gc` and `cache clear`: what they have removed.
+//! `cache gc` and `cache clear`: remove layers, and say what they have removed.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
 use bytesize::ByteSize;
-use layercache::core::LayerSource;
-use layercache::disk::{DiskTier, GcReport};
-use serde_json::{Value, json};
+use layercache::core::{Digest, LayerSource};
+use layercache::disk::{DiskTier, GcOptions, GcReport};
+use serde_json::json;
 
-use super::output;
+use super::args::Gc;
+use super::usage::warn_of_pins;
+use super::{Context, images, output};
 
-pub(super) fn report(disk: &DiskTier, report: &GcReport, json: bool) -> Result<()> {
-    let GcReport {
-        removed_layers,
-        removed_bytes,
-        removed_leftovers,
-        layers,
-        bytes,
-        ..
-    } = *report;
-    if json {
-        let value: Value = json!({
-            "tier": disk.name(),
-            "removed_layers": removed_layers,
-            "removed_bytes": removed_bytes,
-            "removed_leftovers": removed_leftovers,
-            "layers": layers,
-            "bytes": bytes,
-        });
-        return output::json(&value);
+pub(super) async fn run(context: &Context, disk: &DiskTier, command: &Gc) -> Result<()> {
+    let options = GcOptions::default()
+        .with_max_bytes(command.max_bytes.map(|size| size.0))
+        .with_older_than(command.older_than)
+        .with_keep(kept(context, disk, command).await?)
+        .with_dry_run(command.dry_run);
+    let report = disk.gc_with(options).await?;
+    print(disk, &report, command.dry_run, command.json)?;
+    warn_of_pins(disk, &disk.contents().await?);
+    Ok(())
+}
+
+pub(super) async fn clear(disk: &DiskTier, json: bool) -> Result<()> {
+    print(disk, &disk.clear().await?, false, json)
+}
+
+/// The layers of the images that are to be kept. One that nothing is known of is a mistake rather than an image without layers.
+async fn kept(context: &Context, disk: &DiskTier, command: &Gc) -> Result<Option<BTreeSet<Digest>>> {
+    if command.keep.is_empty() {
+        return Ok(None);
     }
-    let text = format!(
-        "removed {} ({}) and {}; left: {} ({})\n",
-        output::count(removed_layers, "layer"),
-        ByteSize(removed_bytes),
-        output::count(removed_leftovers, "leftover"),
-        output::count(layers, "layer"),
-        ByteSize(bytes)
-    );
+    let records = disk.images().await?;
+    let mut layers = BTreeSet::new();
+    for location in &command.keep {
+        let found = images::of_image(&records, &images::name(location)?, context.platform());
+        if found.is_empty() {
+            bail!(
+                "{location}: nothing is known of this image: pull it, so that its layers can be told from others"
+            );
+        }
+        layers.extend(found.into_iter().flat_map(|record| &record.layers));
+    }
+    Ok(Some(layers))
+}
+
+fn print(disk: &DiskTier, report: &GcReport, dry_run: bool, json: bool) -> Result<()> {
+    if json {
+        let removed = report.removed.iter();
+        let removed = removed.map(|(digest, bytes)| json!({ "digest": digest.to_string(), "bytes": bytes }));
+        return output::json(&json!({
+            "tier": disk.name(),
+            "dry_run": dry_run,
+            "removed": removed.collect::<Vec<_>>(),
+            "removed_layers": report.removed_layers,
+            "removed_bytes": report.removed_bytes,
+            "removed_leftovers": report.removed_leftovers,
+            "removed_quarantined": report.removed_quarantined,
+            "removed_images": report.removed_images,
+            "layers": report.layers,
+            "bytes": report.bytes,
+        }));
+    }
+    let mut text = String::new();
+    if dry_run {
+        for (digest, bytes) in &report.removed {
+            writeln!(text, "{digest}  {:>11}", ByteSize(*bytes))?;
+        }
+    }
+    let removed = if dry_run { "would remove" } else { "removed" };
+    let layers = output::count(report.removed_layers, "layer");
+    write!(text, "{removed} {layers} ({})", ByteSize(report.removed_bytes))?;
+    if report.removed_quarantined > 0 {
+        write!(text, ", {} in quarantine", report.removed_quarantined)?;
+    }
+    if report.removed_images > 0 {
+        write!(text, ", the {}", output::count(report.removed_images, "record"))?;
+    }
+    if !dry_run {
+        write!(
+            text,
+            " and {}",
+            output::count(report.removed_leftovers, "leftover")
+        )?;
+    }
+    let left = output::count(report.layers, "layer");
+    writeln!(text, "; left: {left} ({})", ByteSize(report.bytes))?;
     output::write(text.as_bytes())
 }

@@ -38,6 +38,6 @@ pub(super) async fn run(disk: &DiskTier, json: bool) -> Result<()> {
 }
 
 /// Seconds since the Unix epoch.
-fn seconds(time: std::time::SystemTime) -> Option<u64> {
+pub(super) fn seconds(time: std::time::SystemTime) -> Option<u64> {
     Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }

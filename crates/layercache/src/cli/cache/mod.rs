@@ -1,59 +1,42 @@
 //! `cache`: looks after the cache directory.
 
+mod args;
 mod gc;
 mod list;
+mod pin;
+mod remove;
 mod usage;
 mod verify;
 
 use anyhow::{Context as _, Result, bail};
-use layercache::core::Tier;
-use serde_json::json;
+use layercache::disk::DiskTier;
 
-use super::args::Cache;
+pub(crate) use self::args::{Cache, EXAMPLES};
 use super::context::Context;
-use super::output;
+use super::{images, output, pull};
 
 pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
     let disks = context.stack.disks();
     if disks.is_empty() {
         bail!("the configuration has no tier of the kind `disk`");
     }
-    let mut wrong = 0;
-    let mut found = false;
-    for disk in disks {
-        match &command {
-            Cache::List(format) => list::run(disk, format.json).await,
-            Cache::Usage(format) => usage::run(disk, format.json).await,
-            Cache::Verify(format) => verify::run(context, disk, format.json)
-                .await
-                .map(|count| wrong += count),
-            Cache::Gc(gc) => {
-                let report = disk.gc(gc.max_bytes.map(|size| size.0)).await?;
-                gc::report(disk, &report, gc.json)
-            }
-            Cache::Remove(remove) => {
-                found |= disk.remove(&remove.digest).await?;
-                Ok(())
-            }
-            Cache::Clear(format) => gc::report(disk, &disk.clear().await?, format.json),
-        }
-        .with_context(|| disk.dir().display().to_string())?;
+    match command {
+        Cache::List(format) => each(&disks, async |disk| list::run(disk, format.json).await).await,
+        Cache::Usage(format) => each(&disks, async |disk| usage::run(disk, format.json).await).await,
+        Cache::Verify(verify) => verify::run(context, &disks, &verify).await,
+        Cache::Gc(gc) => each(&disks, async |disk| gc::run(context, disk, &gc).await).await,
+        Cache::Pin(images) => pin::pin(context, &disks, &images).await,
+        Cache::Unpin(images) => pin::unpin(context, &disks, &images).await,
+        Cache::Remove(remove) => remove::run(&disks, &remove).await,
+        Cache::Clear(format) => each(&disks, async |disk| gc::clear(disk, format.json).await).await,
     }
-    match wrong {
-        0 => {}
-        1 => bail!("1 layer was wrong and has been removed: the next pull fetches it again"),
-        _ => bail!("{wrong} layers were wrong and have been removed: the next pull fetches them again"),
-    }
-    if let Cache::Remove(remove) = &command {
-        if remove.json {
-            output::json(&json!({ "digest": remove.digest.to_string(), "removed": found }))?;
-        }
-        if !found {
-            bail!("layer {} is not in the cache", remove.digest);
-        }
-        if !remove.json {
-            output::write(format!("removed {}\n", remove.digest).as_bytes())?;
-        }
+}
+
+/// Does it to one directory after the other; the error names the directory.
+async fn each(disks: &[&DiskTier], command: impl AsyncFn(&DiskTier) -> Result<()>) -> Result<()> {
+    for &disk in disks {
+        let done = command(disk).await;
+        done.with_context(|| disk.dir().display().to_string())?;
     }
     Ok(())
 }

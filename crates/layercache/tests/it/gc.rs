@@ -1,0 +1,116 @@
+//! `cache gc` by age, for all but some images, and as a rehearsal.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::image::{Image, noise};
+use crate::sandbox::Sandbox;
+
+/// Three images of one layer each, last used now, two and ten days ago.
+fn filled() -> (Sandbox, [String; 3], [String; 3]) {
+    let sandbox = Sandbox::new();
+    let image = |number: usize| {
+        let image = Image::of_files(&[("data", &noise(10_000 + number))]);
+        let digest = image.digest(0).to_owned();
+        let name = image.write_layout(&sandbox.path(&format!("image{number}")));
+        sandbox.succeed(["pull", &name]);
+        (name, digest)
+    };
+    let [now, days, week] = [0, 1, 2].map(image);
+    let ago = |digest: &str, days: u64| {
+        let used = SystemTime::now() - Duration::from_secs(days * 86_400 + 60);
+        let layer = std::fs::File::open(layer_path(&sandbox, digest)).unwrap();
+        layer.set_modified(used).unwrap();
+    };
+    ago(&days.1, 2);
+    ago(&week.1, 10);
+    let (names, digests) = ([now.0, days.0, week.0], [now.1, days.1, week.1]);
+    (sandbox, names, digests)
+}
+
+fn layer_path(sandbox: &Sandbox, digest: &str) -> PathBuf {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    sandbox.cache_dir().join(format!("layer-{hex}.decompressed"))
+}
+
+fn gc(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let command = ["cache", "gc", "--json"].iter().chain(arguments);
+    sandbox.succeed(command).json()
+}
+
+fn removed(report: &Value) -> Vec<&str> {
+    let removed = report["removed"].as_array().unwrap();
+    removed
+        .iter()
+        .map(|layer| layer["digest"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn what_is_older_goes_and_its_image_is_forgotten() {
+    let (sandbox, names, digests) = filled();
+    let rehearsed = gc(&sandbox, &["--older-than", "7d", "--dry-run"]);
+    assert_eq!(
+        (&rehearsed["dry_run"], removed(&rehearsed)),
+        (&json!(true), vec![&*digests[2]])
+    );
+    assert!(digests.iter().all(|digest| layer_path(&sandbox, digest).exists()));
+
+    let report = gc(&sandbox, &["--older-than", "7d"]);
+    assert_eq!(
+        (&report["dry_run"], removed(&report)),
+        (&json!(false), vec![&*digests[2]])
+    );
+    for key in ["removed_layers", "removed_bytes", "layers", "bytes"] {
+        assert_eq!(report[key], rehearsed[key], "{key}");
+    }
+    assert_eq!(report["removed_images"], 1);
+    let usage = sandbox.succeed(["cache", "usage", "--json"]).json();
+    let images = usage["images"].as_array().unwrap();
+    let left: Vec<_> = images
+        .iter()
+        .map(|image| image["image"].as_str().unwrap())
+        .collect();
+    assert_eq!(left, names[..2]);
+}
+
+#[test]
+fn all_but_the_named_images_go_and_the_pinned() {
+    let (sandbox, names, digests) = filled();
+    sandbox.succeed(["cache", "pin", &names[2]]);
+    let report = gc(&sandbox, &["--keep", &names[0]]);
+    assert_eq!(removed(&report), [&*digests[1]]);
+    // To say which ones are old as well is to remove less.
+    let report = gc(&sandbox, &["--keep", &names[2], "--older-than", "1h"]);
+    assert_eq!(removed(&report), [""; 0]);
+    sandbox.succeed(["cache", "unpin", &names[2]]);
+    let report = gc(&sandbox, &["--keep", &names[0], "--max-bytes", "0"]);
+    assert_eq!(
+        (removed(&report), &report["layers"]),
+        (vec![&*digests[2]], &json!(1))
+    );
+}
+
+#[test]
+fn an_image_that_nothing_is_known_of_is_a_mistake() {
+    let (sandbox, names, _) = filled();
+    let unknown = "host.example/team/app:1";
+    let error = sandbox.fail(["cache", "gc", "--keep", &names[0], unknown]);
+    assert!(
+        error.contains(unknown) && error.contains("nothing is known"),
+        "{error}"
+    );
+    assert_eq!(sandbox.succeed(["cache", "usage", "--json"]).json()["layers"], 3);
+}
+
+#[test]
+fn a_rehearsal_in_words_names_the_layers() {
+    let (sandbox, _, digests) = filled();
+    let told = sandbox.succeed(["cache", "gc", "--older-than", "1d", "--dry-run"]);
+    let lines: Vec<_> = told.text().lines().collect();
+    assert_eq!(lines.len(), 3, "{}", told.text());
+    assert!(lines[0].starts_with(&digests[2]) && lines[1].starts_with(&digests[1]));
+    assert!(lines[2].starts_with("would remove 2 layers ("), "{}", lines[2]);
+}
