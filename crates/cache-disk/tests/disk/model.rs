@@ -18,6 +18,7 @@ enum Op {
     Commit(usize),
     Drop(usize),
     Remove(usize),
+    Quarantine(usize),
     Unlink(usize),
     UnlinkIndex(usize),
     Cut(usize),
@@ -34,6 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => layer.clone().prop_map(Op::Commit),
         1 => layer.clone().prop_map(Op::Drop),
         1 => layer.clone().prop_map(Op::Remove),
+        1 => layer.clone().prop_map(Op::Quarantine),
         1 => layer.clone().prop_map(Op::Unlink),
         1 => layer.clone().prop_map(Op::UnlinkIndex),
         1 => layer.clone().prop_map(Op::Cut),
@@ -101,6 +103,13 @@ async fn run(ops: &[Op], staging: bool) {
             Op::Remove(n) => {
                 assert_eq!(
                     tier.remove(layers[n].digest()).await.unwrap(),
+                    committed.remove(&n)
+                );
+                damaged.remove(&n);
+            }
+            Op::Quarantine(n) => {
+                assert_eq!(
+                    tier.quarantine(layers[n].digest()).await.unwrap(),
                     committed.remove(&n)
                 );
                 damaged.remove(&n);

@@ -24,5 +24,6 @@ mod repair;
 mod sandbox;
 mod tmpfs;
 mod upkeep;
+mod upkeep_meanwhile;
 mod usage;
 mod warm;

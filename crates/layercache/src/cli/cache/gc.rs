@@ -78,7 +78,8 @@ fn print(disk: &DiskTier, report: &GcReport, dry_run: bool, json: bool) -> Resul
         write!(text, ", {} in quarantine", report.removed_quarantined)?;
     }
     if report.removed_images > 0 {
-        write!(text, ", the {}", output::count(report.removed_images, "record"))?;
+        let images = output::count(report.removed_images, "image");
+        write!(text, ", the names of {images}")?;
     }
     if !dry_run {
         write!(
