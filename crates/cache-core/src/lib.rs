@@ -43,6 +43,7 @@ mod inflate;
 mod lease;
 mod memory;
 mod metered;
+pub mod metrics;
 #[doc(hidden)]
 pub mod planted;
 mod runtime;

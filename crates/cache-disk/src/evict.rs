@@ -122,6 +122,7 @@ impl Store {
                 evicted.layers.push((*digest, facts.bytes));
                 evicted.bytes += facts.bytes;
                 self.evicted_layers.fetch_add(1, Relaxed);
+                self.meters.evicted(facts.bytes);
                 tracing::info!(%digest, bytes = facts.bytes, "evicted layer from disk");
                 if *standing == Standing::Pinned {
                     tracing::warn!(%digest, "a pinned layer was evicted: the other layers did not make enough room");

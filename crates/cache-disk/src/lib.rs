@@ -38,6 +38,7 @@ mod find;
 mod gc;
 mod layout;
 mod lock;
+mod meters;
 mod oversize;
 mod policy;
 mod proven;

@@ -21,6 +21,7 @@ use crate::evict::{remove_files, sync_removal};
 use crate::failure::{blocking, failure};
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
+use crate::meters::Meters;
 use crate::oversize::Oversize;
 use crate::proven::Proven;
 use crate::recovery::{remove_abandoned, remove_leftovers};
@@ -47,6 +48,7 @@ pub(crate) struct Store {
     pub(crate) config: DiskConfig,
     pub(crate) directory: Directory,
     pub(crate) evicted_layers: AtomicU64,
+    pub(crate) meters: Meters,
     pub(crate) proven: Proven,
     pub(crate) oversize: Oversize,
     /// One layer is hashed at a time: it keeps a processor and a disk busy.
@@ -77,6 +79,7 @@ impl DiskTier {
             remove_abandoned(&dir).map_err(|error| failure("remove what nobody holds", error))
         }));
         let store = Store {
+            meters: Meters::new(&config),
             name,
             config,
             directory,

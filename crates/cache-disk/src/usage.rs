@@ -62,12 +62,14 @@ pub struct CachedLayer {
 }
 
 impl DiskTier {
-    /// How much the cache takes. Looks at every file's length.
+    /// How much the cache takes. Looks at every file's length, and tells the metrics.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub async fn usage(&self) -> Result<DiskUsage> {
-        self.off_the_runtime("usage", |store, dir| store.usage(dir)).await
+        let usage = self.off_the_runtime("usage", |store, dir| store.usage(dir)).await;
+        self.store.tell_usage(usage.as_ref().ok());
+        usage
     }
 
     /// What is in the cache. Looks at every file, whether a process has it open, and at the records of images; others go on meanwhile, and

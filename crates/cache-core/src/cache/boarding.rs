@@ -117,12 +117,12 @@ pub(super) async fn open(
             Boarded::Flight(flight) => flight,
             Boarded::Wait(other) => {
                 // Once: what it ends with is then to be had from the tiers, or else there is nothing to wait for.
-                let _ = other.landed().await;
+                let _ = cache.meters.wait(other.landed()).await;
                 waited = true;
                 continue;
             }
         };
-        let Some(landed) = flight.readable().await else {
+        let Some(landed) = cache.meters.wait(flight.readable()).await else {
             return Ok(Some(Opened::Flight(flight)));
         };
         match landed {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::boarding::Flights;
+use super::meters::Meters;
 use super::options::{Entry, SourceOptions};
 use super::source_set::MAX_SOURCES;
 use super::tasks::Tasks;
@@ -112,6 +113,7 @@ impl LayerCacheBuilder {
             flights: Flights::default(),
             write_back: WriteBack::default(),
             lease_tasks: Tasks::default(),
+            meters: Meters::new(),
             closed: AtomicBool::new(false),
         })))
     }

@@ -7,6 +7,7 @@ mod early;
 mod fill;
 mod flight;
 mod keeper;
+mod meters;
 mod options;
 mod outcomes;
 mod pilot;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 
 use self::boarding::Flights;
 use self::flight::Opened;
+use self::meters::Meters;
 use self::options::Entry;
 use self::reader::CacheReader;
 use self::source_set::SourceSet;
@@ -80,6 +82,7 @@ struct Inner {
     flights: Flights,
     write_back: WriteBack,
     lease_tasks: Tasks,
+    meters: Meters,
     closed: AtomicBool,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::meters::FillMeters;
 use crate::{LayerSource, Leases, Tier};
 
 /// When a layer is copied from one source to another.
@@ -73,6 +74,8 @@ impl SourceOptions {
 pub(super) struct Entry {
     pub(super) source: Arc<dyn LayerSource>,
     pub(super) tier: Option<Arc<dyn Tier>>,
+    /// Of a tier.
+    pub(super) meters: Option<Arc<FillMeters>>,
     pub(super) options: SourceOptions,
 }
 
@@ -81,12 +84,14 @@ impl Entry {
         Self {
             source,
             tier: None,
+            meters: None,
             options,
         }
     }
 
     pub(super) fn tier(tier: Arc<dyn Tier>, options: SourceOptions) -> Self {
         Self {
+            meters: Some(Arc::new(FillMeters::new(tier.name()))),
             source: Arc::clone(&tier) as _,
             tier: Some(tier),
             options,

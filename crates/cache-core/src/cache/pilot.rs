@@ -94,7 +94,12 @@ impl Pilot {
                         self.flight.advance(written);
                         lessee.work().tell(written);
                     };
-                    match fill.into(writer, progress).await {
+                    let fill = fill.into(writer, progress);
+                    let filled = match &cache.sources[tier].meters {
+                        Some(meters) => meters.fill(fill).await,
+                        None => fill.await,
+                    };
+                    match filled {
                         Ok(reader) => {
                             if entry.reads_ranges() {
                                 let source = entry.source.name();

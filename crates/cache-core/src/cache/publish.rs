@@ -57,7 +57,9 @@ impl LayerCache {
         };
         let mut publications = Vec::new();
         for (position, entry) in shared.iter().enumerate() {
-            let Some(tier) = &entry.tier else { continue };
+            let (Some(tier), Some(meters)) = (&entry.tier, &entry.meters) else {
+                continue;
+            };
             if local.len() + position == holder {
                 continue;
             }
@@ -65,6 +67,7 @@ impl LayerCache {
                 layer: layer.clone(),
                 reader: Arc::clone(&reader),
                 tier: Arc::clone(tier),
+                meters: Arc::clone(meters),
                 max_len: self.0.max_layer_bytes,
             };
             publications.push(Publication {

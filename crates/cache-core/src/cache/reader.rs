@@ -11,7 +11,8 @@ use super::flight::{Flight, Opened, Readable};
 use super::search::Hit;
 use super::source_set::SourceSet;
 use super::streaming::Streaming;
-use crate::runtime::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+use crate::metrics::{Reads, Tally};
+use crate::runtime::{AtomicBool, Mutex, MutexGuard};
 use crate::{ByteStream, Error, ErrorKind, LayerDescriptor, LayerReader, Result, planted};
 
 #[derive(Debug)]
@@ -22,8 +23,7 @@ pub(super) struct CacheReader {
     state: Mutex<State>,
     /// Whether bytes were handed out before they were verified.
     read_early: AtomicBool,
-    reads: AtomicU64,
-    bytes: AtomicU64,
+    tally: Tally,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +56,7 @@ impl CacheReader {
             layer,
             state: Mutex::new(state),
             read_early: AtomicBool::new(false),
-            reads: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            tally: Tally::default(),
         }
     }
 
@@ -128,10 +127,16 @@ impl CacheReader {
             }
         };
         if let Some(read) = read {
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+            self.served(read);
         }
         Ok(read)
+    }
+
+    /// So many bytes were handed out.
+    pub(super) fn served(&self, bytes: usize) {
+        if let Some(reads) = self.tally.add(bytes as u64) {
+            self.cache.meters.served(reads);
+        }
     }
 
     /// Reads from a fill under way. `None` when it has ended and the state was moved on.
@@ -142,7 +147,8 @@ impl CacheReader {
         offset: u64,
         buf: &mut [u8],
     ) -> Result<Option<usize>> {
-        let landed = match flight.reader_at(offset, buf.len()).await {
+        let meters = &self.cache.meters;
+        let landed = match meters.wait(flight.reader_at(offset, buf.len())).await {
             Readable::Landed(landed) => landed,
             Readable::Early(partial) => {
                 if partial
@@ -154,7 +160,7 @@ impl CacheReader {
                     return Ok(Some(buf.len()));
                 }
                 // The tier's trouble, which the fill will notice or survive: its end decides.
-                flight.landed().await
+                meters.wait(flight.landed()).await
             }
             Readable::Source(source) => match source.read_at(offset, buf).await {
                 Ok(read) => {
@@ -166,7 +172,7 @@ impl CacheReader {
                 Err(error) => {
                     // The fill reads from there too: it will survive, or find another source.
                     tracing::warn!(%error, "read failed, waiting for the fill");
-                    flight.landed().await
+                    meters.wait(flight.landed()).await
                 }
             },
         };
@@ -224,10 +230,8 @@ impl LayerReader for CacheReader {
 
 impl Drop for CacheReader {
     fn drop(&mut self) {
-        let (reads, bytes) = (
-            self.reads.load(Ordering::Relaxed),
-            self.bytes.load(Ordering::Relaxed),
-        );
+        self.cache.meters.served(self.tally.rest());
+        let Reads { reads, bytes } = self.tally.all();
         tracing::debug!(digest = %self.layer.digest, reads, bytes, "Layer access count");
     }
 }

@@ -51,6 +51,7 @@ impl Streaming {
             match passage.bytes.try_next().await {
                 Ok(Some(piece)) => {
                     passage.begun = true;
+                    self.reader.served(piece.len());
                     return Ok(self.hand_out(piece, Some(passage)));
                 }
                 Ok(None) => return Ok(None),

@@ -7,9 +7,11 @@ use super::Inner;
 use super::early::EarlyBytes;
 use super::fill::{Fill, FillError};
 use super::keeper::LeaseKeeper;
+use super::meters::FillMeters;
 use super::options::Copying;
 use super::search::Hit;
 use super::tasks::Tasks;
+use crate::metrics::UnderWay;
 use crate::runtime::{Semaphore, sleep, spawn};
 use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Release, Result, Tier, planted};
 
@@ -53,14 +55,16 @@ impl WriteBack {
         }
         for &source in missed {
             let entry = &cache.sources[source];
-            let Some(tier) = entry.tier.clone() else {
+            let (Some(tier), Some(meters)) = (entry.tier.clone(), entry.meters.clone()) else {
                 continue;
             };
             let job = Job {
+                _queued: meters.queued(),
                 copy: Copy {
                     layer: layer.clone(),
                     reader: Arc::clone(&hit.reader),
                     tier,
+                    meters,
                     max_len: cache.max_layer_bytes,
                 },
                 permits: Arc::clone(&self.permits),
@@ -71,6 +75,7 @@ impl WriteBack {
                 continue;
             }
             let Some(running) = self.tasks.begin(MAX_QUEUED) else {
+                job.copy.meters.dropped();
                 let tier = job.copy.tier.name();
                 tracing::warn!(tier, digest = %layer.digest, "write-back dropped: the queue is full");
                 job.give_up();
@@ -102,6 +107,8 @@ impl WriteBack {
 /// One tier to be filled, in its turn.
 struct Job {
     copy: Copy,
+    /// From the queue to the end, whichever that is.
+    _queued: UnderWay,
     permits: Arc<Semaphore>,
     lease: Option<LeaseKeeper>,
 }
@@ -141,6 +148,7 @@ pub(super) struct Copy {
     pub(super) layer: LayerDescriptor,
     pub(super) reader: Arc<dyn LayerReader>,
     pub(super) tier: Arc<dyn Tier>,
+    pub(super) meters: Arc<FillMeters>,
     pub(super) max_len: u64,
 }
 
@@ -153,11 +161,15 @@ impl Copy {
             match self.write(progress).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
                     tracing::debug!(%error, attempt, "write-back failed");
+                    self.meters.tried_again();
                     sleep(pause).await;
                     pause *= 2;
                     attempt += 1;
                 }
-                result => return result,
+                result => {
+                    self.meters.written_back(&result);
+                    return result;
+                }
             }
         }
     }

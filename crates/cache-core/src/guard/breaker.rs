@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::circuit::{Change, Circuit, Outcome};
+use super::gauges::BreakerGauges;
 use super::guarded::Guarded;
 use super::policy::{Operation, Policy};
 use crate::{Error, ErrorKind, LayerSource, Result};
@@ -65,6 +66,7 @@ struct Shared {
     tier: Box<str>,
     /// A std mutex, as it is held for a few instructions.
     circuit: Mutex<Circuit>,
+    gauges: BreakerGauges,
 }
 
 impl<S: LayerSource> Breaker<S> {
@@ -91,6 +93,7 @@ impl BreakerHandle {
         Self(Arc::new(Shared {
             tier: tier.into(),
             circuit: Mutex::new(Circuit::new(config)),
+            gauges: BreakerGauges::new(tier),
         }))
     }
 
@@ -132,8 +135,20 @@ impl Shared {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells what has changed when the lock is free: nobody knows what a subscriber or a recorder does.
+    fn change<T>(&self, change: impl FnOnce(&mut Circuit) -> T) -> T {
+        let (before, result, after) = {
+            let mut circuit = self.circuit();
+            let before = circuit.state();
+            let result = change(&mut circuit);
+            (before, result, circuit.state())
+        };
+        self.gauges.moved(before, after);
+        result
+    }
+
     fn admit(&self) -> Result<Call<'_>> {
-        let period = self.circuit().admit(Instant::now())?;
+        let period = self.change(|circuit| circuit.admit(Instant::now()))?;
         Ok(Call {
             breaker: self,
             period,
@@ -142,10 +157,9 @@ impl Shared {
     }
 
     fn settle(&self, period: u64, outcome: Outcome<'_>) {
-        let change = self.circuit().settle(period, outcome, Instant::now());
-        // Told when the lock is free: nobody knows what a subscriber does.
-        match change {
+        match self.change(|circuit| circuit.settle(period, outcome, Instant::now())) {
             Some(Change::Opened { why, cool_down }) => {
+                self.gauges.opened();
                 let seconds = cool_down.as_secs_f64();
                 tracing::warn!(tier = %self.tier, error = %why, "the breaker opens for {seconds:.1} s");
             }
@@ -154,6 +168,13 @@ impl Shared {
             }
             None => {}
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.circuit().state();
+        self.gauges.gone(state);
     }
 }
 

@@ -3,6 +3,7 @@
 mod backoff;
 mod breaker;
 mod circuit;
+mod gauges;
 mod guarded;
 mod limit;
 mod policy;

@@ -7,9 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use metrics::Counter;
 
 use super::backoff::pause;
 use super::circuit::was_refused;
+use super::policy::Operation;
+use crate::metrics::{OPERATION, RETRIES, TIER};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader,
     LayerSource, LayerStat, LayerWriter, Result, Tier, planted,
@@ -28,6 +31,7 @@ use crate::{
 pub struct Retry<S> {
     inner: S,
     config: RetryConfig,
+    repeated: Arc<Repeated>,
 }
 
 /// How often and when a source is asked again.
@@ -58,6 +62,27 @@ impl RetryConfig {
     }
 }
 
+/// Counts what is repeated, for the metrics.
+#[derive(Debug)]
+struct Repeated {
+    open: Counter,
+    read: Counter,
+    stream: Counter,
+    remove: Counter,
+}
+
+impl Repeated {
+    fn new(tier: &str) -> Self {
+        let of = |operation: Operation| RETRIES.counter(&[(TIER, tier), (OPERATION, operation.name())]);
+        Self {
+            open: of(Operation::Open),
+            read: of(Operation::Read),
+            stream: of(Operation::Stream),
+            remove: of(Operation::Remove),
+        }
+    }
+}
+
 /// The attempts at one operation.
 #[derive(Debug)]
 struct Attempts {
@@ -66,14 +91,15 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// Pauses before the next attempt, or gives the error back when there is none.
-    async fn again(&mut self, error: Error) -> Result<()> {
+    /// Counts the next attempt and pauses before it, or gives the error back when there is none.
+    async fn again(&mut self, error: Error, repeated: &Counter) -> Result<()> {
         self.failed += 1;
         let helps = error.kind() == ErrorKind::Unavailable && !was_refused(&error);
         if !(helps || planted::is("any-error-repeated")) || self.failed >= self.config.attempts {
             return Err(error);
         }
         tracing::debug!(%error, failed = self.failed, "asking a source again");
+        repeated.increment(1);
         let RetryConfig {
             pause: first,
             max_pause,
@@ -87,27 +113,35 @@ impl Attempts {
 impl<S: LayerSource> Retry<S> {
     /// Asks `inner` again when that may help.
     pub fn new(inner: S, config: RetryConfig) -> Self {
-        Self { inner, config }
+        let repeated = Arc::new(Repeated::new(inner.name()));
+        Self {
+            inner,
+            config,
+            repeated,
+        }
     }
 
     fn ward(&self) -> Ward {
         Ward {
             config: self.config,
+            repeated: Arc::clone(&self.repeated),
             verified: self.inner.capabilities().verified,
         }
     }
 }
 
 /// What readers and writers need to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Ward {
     config: RetryConfig,
+    repeated: Arc<Repeated>,
     verified: bool,
 }
 
 impl Ward {
-    fn reader(self, inner: Arc<dyn LayerReader>) -> Arc<dyn LayerReader> {
-        Arc::new(RetryReader { inner, ward: self })
+    fn reader(&self, inner: Arc<dyn LayerReader>) -> Arc<dyn LayerReader> {
+        let ward = self.clone();
+        Arc::new(RetryReader { inner, ward })
     }
 }
 
@@ -127,7 +161,7 @@ impl<S: LayerSource> LayerSource for Retry<S> {
         loop {
             match self.inner.open(layer).await {
                 Ok(opened) => return Ok(opened.map(|inner| self.ward().reader(inner))),
-                Err(error) => attempts.again(error).await?,
+                Err(error) => attempts.again(error, &self.repeated.open).await?,
             }
         }
     }
@@ -149,7 +183,7 @@ impl<T: Tier> Tier for Retry<T> {
         loop {
             match self.inner.remove(digest).await {
                 Ok(removed) => return Ok(removed),
-                Err(error) => attempts.again(error).await?,
+                Err(error) => attempts.again(error, &self.repeated.remove).await?,
             }
         }
     }
@@ -181,7 +215,7 @@ impl LayerReader for RetryReader {
         loop {
             match self.inner.read_at(offset, buf).await {
                 Ok(read) => return Ok(read),
-                Err(error) => attempts.again(error).await?,
+                Err(error) => attempts.again(error, &self.ward.repeated.read).await?,
             }
         }
     }
@@ -230,7 +264,9 @@ impl Resuming {
                     {
                         return Err(error);
                     }
-                    self.attempts.again(error).await?;
+                    self.attempts
+                        .again(error, &self.reader.ward.repeated.stream)
+                        .await?;
                     self.inner = Arc::clone(&self.reader.inner).stream(self.reached);
                 }
             }

@@ -90,7 +90,7 @@ impl Inflater {
         Self(Arc::new(Shared {
             limits,
             permits: Arc::new(Semaphore::new(permits)),
-            stats: InflateStats::default(),
+            stats: InflateStats::new(),
         }))
     }
 

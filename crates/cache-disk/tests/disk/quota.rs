@@ -5,6 +5,7 @@ use std::fs;
 use bytes::Bytes;
 use cache_core::{Claim, ErrorKind, LayerDescriptor, Tier};
 use cache_disk::DiskTier;
+use cache_testkit::Recorded;
 
 use crate::support::{Cache, Layer, claim, fill, is_cached, open, read_all, try_fill, write};
 
@@ -271,4 +272,37 @@ async fn layers_are_evicted_while_writing_to_leave_the_disk_as_free_as_asked() {
     assert!(!is_cached(&tier, &old).await, "before the commit");
     writer.commit(&new.index).await.unwrap();
     assert!(is_cached(&tier, &recent).await && is_cached(&tier, &new).await);
+}
+
+#[tokio::test]
+async fn evictions_and_what_is_on_the_disk_are_told_to_the_metrics() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let cache = Cache::new();
+    let tier = tier_for(&cache, 2);
+    let bytes_on_disk = Layer::new(0, LEN).bytes_on_disk() as f64;
+    let value = |name: &str| recorded.value(&format!("layercache_{name}"), &[("tier", "disk")]);
+    assert_eq!(value("disk_max_bytes"), 2.0 * bytes_on_disk);
+    assert_eq!(value("disk_min_free_bytes"), 0.0);
+    assert!(
+        !recorded.names().contains("layercache_disk_bytes"),
+        "nobody has looked yet"
+    );
+    for layer in layers::<3>() {
+        fill(&tier, &layer).await;
+    }
+    assert_eq!(
+        (value("evictions_total"), value("evicted_bytes_total")),
+        (1.0, bytes_on_disk)
+    );
+    let usage = tier.usage().await.unwrap();
+    assert_eq!(
+        (value("disk_layers"), value("disk_bytes")),
+        (2.0, 2.0 * bytes_on_disk)
+    );
+    assert_eq!(value("disk_free_bytes"), usage.free_bytes as f64);
+    fs::remove_dir_all(cache.dir()).unwrap();
+    fs::write(cache.dir(), "no directory").unwrap();
+    tier.usage().await.unwrap_err();
+    assert!(value("disk_bytes").is_nan() && value("disk_free_bytes").is_nan());
 }

@@ -62,7 +62,7 @@ impl DockerArchiveOrigin {
     pub fn new(inflater: Inflater) -> Self {
         Self {
             inflater,
-            stats: OriginStats::default(),
+            stats: OriginStats::new(DOCKER_ARCHIVE),
         }
     }
 

@@ -52,7 +52,7 @@ impl LayoutOrigin {
         Self {
             kind: Kind::Directory,
             inflater,
-            stats: OriginStats::default(),
+            stats: OriginStats::new(OCI_LAYOUT),
         }
     }
 
@@ -61,7 +61,7 @@ impl LayoutOrigin {
         Self {
             kind: Kind::Archive,
             inflater,
-            stats: OriginStats::default(),
+            stats: OriginStats::new(OCI_ARCHIVE),
         }
     }
 

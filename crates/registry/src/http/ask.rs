@@ -40,6 +40,7 @@ impl Transport {
                     error = chain(&error),
                     "request failed, trying again"
                 );
+                self.stats.count_repeated_open();
                 tokio::time::sleep(delay(&self.config, attempt, retry_after)).await;
                 attempt += 1;
             }

@@ -190,6 +190,7 @@ impl Transfer {
             error = chain(&error),
             "blob interrupted, going on"
         );
+        self.blob.transport.stats.count_repeated_read();
         let wait = delay(config, self.fruitless - 1, retry_after);
         if endpoints > 1 {
             self.endpoint = (self.endpoint + 1) % endpoints;

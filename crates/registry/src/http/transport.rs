@@ -42,8 +42,8 @@ impl Transport {
         let queues = Queues::new(config.max_requests_per_host, config.queue_timeout);
         Ok(Self {
             clients: Clients::new(&config)?,
+            stats: OriginStats::new(&config.name),
             config,
-            stats: OriginStats::default(),
             credentials,
             tokens: Tokens::default(),
             queues,

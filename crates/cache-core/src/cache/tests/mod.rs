@@ -6,6 +6,7 @@ mod early;
 mod faults;
 mod flaky;
 mod leases;
+mod meters;
 mod proof;
 mod repair;
 mod script;

@@ -306,3 +306,41 @@ async fn what_stands_beside_the_tier_shares_its_breaker() {
     lease.call("renew a lease", async { Ok(()) }).await.unwrap();
     assert_eq!(lease.state(), BreakerState::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn its_state_is_told_whatever_becomes_of_the_probe_and_of_the_breaker() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let states = || {
+        ["closed", "open", "half_open"]
+            .map(|state| recorded.value("layercache_breaker_state", &[("tier", "far"), ("state", state)]))
+    };
+    let (tier, script) = broken().await;
+    assert_eq!(states(), [0.0, 1.0, 0.0]);
+    let layer = layer();
+    advance(secs(10)).await;
+    script.then([Act::Stall]);
+    let mut probe = Box::pin(tier.open(&layer));
+    assert!((&mut probe).now_or_never().is_none());
+    assert_eq!(states(), [0.0, 0.0, 1.0]);
+    drop(probe);
+    assert_eq!(states(), [0.0, 1.0, 0.0]);
+
+    script.then([Act::Panic]);
+    let panicked = std::panic::AssertUnwindSafe(tier.open(&layer))
+        .catch_unwind()
+        .await;
+    assert!(panicked.is_err());
+    assert_eq!(states(), [0.0, 1.0, 0.0]);
+
+    opened(&tier).await;
+    assert_eq!(states(), [1.0, 0.0, 0.0]);
+    assert_eq!(recorded.value("layercache_breaker_openings_total", &[]), 1.0);
+
+    let (other, _) = broken().await;
+    assert_eq!(states(), [1.0, 1.0, 0.0], "another breaker of the same name");
+    drop(tier);
+    assert_eq!(states(), [0.0, 1.0, 0.0]);
+    drop(other);
+    assert_eq!(states(), [0.0, 0.0, 0.0]);
+}

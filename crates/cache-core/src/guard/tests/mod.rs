@@ -2,6 +2,7 @@
 
 mod breaker;
 mod limit;
+mod metered;
 mod model;
 mod read_only;
 mod retry;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cache_testkit::Recorded;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::time::{Instant, advance};

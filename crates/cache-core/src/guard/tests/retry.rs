@@ -161,3 +161,26 @@ async fn what_a_breaker_refuses_is_not_repeated() {
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert_eq!(script.asked().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_repetition_is_counted() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let (tier, script) = far().await;
+    let tier = retry(tier);
+    script.fail(2);
+    let reader = opened(&tier).await;
+    script.fail(1);
+    reader.read_bytes(3, 4).await.unwrap();
+    script.fail(3);
+    failed(tier.open(&layer()).await, "open");
+    script.then([Act::Work, Act::Fail(ErrorKind::Unavailable)]);
+    all(reader, 0).await.unwrap();
+    script.then([Act::Fail(ErrorKind::Permanent)]);
+    failed(tier.remove(&layer().digest).await, "remove");
+    let of = |operation| {
+        let labels = [("tier", "far"), ("operation", operation)];
+        recorded.value("layercache_retries_total", &labels)
+    };
+    assert_eq!(["open", "read", "stream", "remove"].map(of), [4.0, 1.0, 1.0, 0.0]);
+}

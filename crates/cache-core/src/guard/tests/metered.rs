@@ -1,0 +1,27 @@
+use super::*;
+use crate::Metered;
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_far_source_takes_is_told_by_what_came_of_it() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let (tier, script) = far().await;
+    let tier = Metered::new(ReadOnly::new(tier));
+    script.then([
+        Act::WorkAfter(secs(2)),
+        Act::WorkAfter(secs(3)),
+        Act::FailAfter(secs(5)),
+    ]);
+    let reader = opened(&tier).await;
+    reader.read_bytes(0, 10).await.unwrap();
+    failed(tier.open(&layer()).await, "open");
+    let took = |operation, outcome| {
+        let labels = [("tier", "far"), ("operation", operation), ("outcome", outcome)];
+        recorded.samples("layercache_request_seconds", &labels)
+    };
+    assert_eq!(
+        (took("open", "hit"), took("open", "unavailable")),
+        (vec![2.0], vec![5.0])
+    );
+    assert_eq!((took("read", "ok"), took("open", "miss")), (vec![3.0], vec![]));
+}
