@@ -1,6 +1,7 @@
 //! Debian packages: what is missing gets installed where that is possible, else named in the error.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xshell::{Shell, cmd};
@@ -10,6 +11,11 @@ pub(crate) const SUITE: &str = "bookworm";
 
 /// With it the tests of crashes end processes at any system call.
 pub(crate) const STRACE: &[&str] = &["strace"];
+
+const BOUNDS: &[&str] = &[
+    "--option=Acquire::Retries=3",
+    "--option=Acquire::http::Timeout=30",
+];
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn ensure(sh: &Shell, packages: &[&str]) -> Result<()> {
@@ -31,30 +37,66 @@ pub(crate) fn ensure(sh: &Shell, packages: &[&str]) -> Result<()> {
     {
         bail!("these Debian packages are needed, and there is no apt-get here; {by_hand}");
     }
-    let sudo: &[&str] = if is_root(sh)? {
-        &[]
-    } else if can_sudo(sh) {
-        &["sudo", "--non-interactive"]
-    } else {
-        bail!("these Debian packages are needed, and you are neither root nor may use sudo; {by_hand}");
-    };
-    let bounds = [
-        "--option=Acquire::Retries=3",
-        "--option=Acquire::http::Timeout=30",
-    ];
-    cmd!(
-        sh,
-        "env {sudo...} timeout --foreground 180 apt-get --quiet {bounds...} update"
-    )
-    .run()
-    .context("cannot fetch the package lists")?;
+    let sudo = sudo(sh)?.with_context(|| {
+        format!("these Debian packages are needed, and you are neither root nor may use sudo; {by_hand}")
+    })?;
+    update(sh, sudo)?;
     cmd!(
         sh,
         "env {sudo...} env DEBIAN_FRONTEND=noninteractive timeout --foreground 600
-         apt-get --quiet {bounds...} --yes --no-install-recommends install {missing...}"
+         apt-get --quiet {BOUNDS...} --yes --no-install-recommends install {missing...}"
     )
     .run()
     .with_context(|| format!("apt-get failed; {by_hand}"))
+}
+
+/// Unpacks a package into the directory `root`, which is there with all of it or not at all. Nothing is installed, and nothing started that
+/// the package would start.
+pub(crate) fn unpack(sh: &Shell, package: &str, root: &Path) -> Result<()> {
+    let partial = root.with_extension("partial");
+    sh.remove_path(&partial)?;
+    let downloads = sh.create_dir(partial.join("download"))?;
+    let download = || {
+        let _there = sh.push_dir(&downloads);
+        cmd!(
+            sh,
+            "timeout --foreground 600 apt-get --quiet {BOUNDS...} download {package}"
+        )
+        .run()
+    };
+    if download().is_err() {
+        let sudo = sudo(sh)?.with_context(|| {
+            format!("{package} cannot be downloaded: `apt-get update` may help, for which you are neither root nor may use sudo")
+        })?;
+        update(sh, sudo)?;
+        download().with_context(|| format!("cannot download {package}"))?;
+    }
+    let unpacked = partial.join("root");
+    for archive in sh.read_dir(&downloads)? {
+        cmd!(sh, "dpkg-deb --extract {archive} {unpacked}").run()?;
+    }
+    fs::rename(&unpacked, root).with_context(|| format!("cannot create {}", root.display()))?;
+    Ok(sh.remove_path(&partial)?)
+}
+
+fn update(sh: &Shell, sudo: &[&str]) -> Result<()> {
+    cmd!(
+        sh,
+        "env {sudo...} timeout --foreground 180 apt-get --quiet {BOUNDS...} update"
+    )
+    .run()
+    .context("cannot fetch the package lists")
+}
+
+/// What to put in front of a command that root alone may run; `None` where there is no way.
+fn sudo(sh: &Shell) -> Result<Option<&'static [&'static str]>> {
+    Ok(if is_root(sh)? {
+        Some(&[])
+    } else if can_sudo(sh) {
+        Some(&["sudo", "--non-interactive"])
+    } else {
+        None
+    })
 }
 
 fn is_installed(sh: &Shell, package: &str) -> bool {

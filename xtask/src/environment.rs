@@ -15,6 +15,7 @@
 //! | `LAYERCACHE_TEST_S3_ENDPOINT` | `http://127.0.0.1:PORT` of s3s-fs, or of Garage with `--garage`; path style |
 //! | `LAYERCACHE_TEST_S3_BUCKET`, `LAYERCACHE_TEST_S3_REGION` | the bucket, which is there and empty, and its region |
 //! | `LAYERCACHE_TEST_S3_ACCESS_KEY_ID`, `LAYERCACHE_TEST_S3_SECRET_ACCESS_KEY` | who may use the bucket |
+//! | `LAYERCACHE_TEST_PROMTOOL` | path of promtool; from `cargo xtask test` and `serve` |
 //! | `LAYERCACHE_TEST_BIN` | the binary `layercache`, optimised; from `cargo xtask test` only |
 //!
 //! All registries speak plain HTTP, hold the repository `debian` with the tags `gzip`, `zstd`, `plain`, `multi` and
@@ -28,6 +29,9 @@ use crate::servers::{PASSWORD, Servers, USER, redis, s3};
 
 /// The variable that names the binary under test.
 pub(crate) const BIN: &str = "LAYERCACHE_TEST_BIN";
+
+/// The variable that names promtool.
+pub(crate) const PROMTOOL: &str = "LAYERCACHE_TEST_PROMTOOL";
 
 /// The environment of tests that use `servers` and the images in the directory `images`.
 pub(crate) fn of(servers: &Servers, images: &Path) -> Vec<(&'static str, OsString)> {

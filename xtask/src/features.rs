@@ -23,11 +23,21 @@ const ABSENT: &[(&[&str], &[&str])] = &[
             "clap",
             "anyhow",
             "jiff",
+            "metrics-exporter-prometheus",
+            "metrics-util",
         ],
     ),
     (
         &["disk"],
-        &["registry", "reqwest", "hyper", "rustls", "redis", "aws-sdk-s3"],
+        &[
+            "registry",
+            "reqwest",
+            "hyper",
+            "rustls",
+            "redis",
+            "aws-sdk-s3",
+            "metrics-exporter-prometheus",
+        ],
     ),
     (
         &["registry"],
@@ -47,6 +57,10 @@ const ABSENT: &[(&[&str], &[&str])] = &[
         ],
     ),
     (&["s3"], &["cache-disk", "registry", "reqwest", "redis", "clap"]),
+    (
+        &["metrics"],
+        &["registry", "reqwest", "hyper", "rustls", "axum", "clap"],
+    ),
     (
         &["default"],
         &[

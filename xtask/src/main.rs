@@ -11,6 +11,7 @@ mod images;
 mod instructions;
 mod mutants;
 mod planted;
+mod promtool;
 mod schedules;
 mod servers;
 mod soak;

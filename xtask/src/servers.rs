@@ -24,7 +24,7 @@ use crate::servers::directory::RunDirectory;
 use crate::servers::redis::Redis;
 use crate::servers::registry::{Access, Registry};
 use crate::servers::s3::{S3, S3Kind};
-use crate::{apt, dirs, environment, images};
+use crate::{apt, dirs, environment, images, promtool};
 
 /// The one user of the registries that want to know who asks.
 pub(crate) const USER: &str = "layercache";
@@ -124,7 +124,8 @@ impl Servers {
 pub(crate) fn serve(sh: &Shell, s3: S3Kind) -> Result<()> {
     let images = images::ensure(sh)?;
     let servers = Servers::start(sh, &images, s3)?;
-    for (name, value) in environment::of(&servers, &images) {
+    let promtool = (environment::PROMTOOL, promtool::ensure(sh)?.into());
+    for (name, value) in environment::of(&servers, &images).into_iter().chain([promtool]) {
         println!("export {name}='{}'", value.to_string_lossy());
     }
     eprintln!("the servers run until ctrl-c");

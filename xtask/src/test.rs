@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 
 use crate::servers::Servers;
 use crate::servers::s3::S3Kind;
-use crate::{apt, dirs, environment, images};
+use crate::{apt, dirs, environment, images, promtool};
 
 /// Runs the tests, with S3 of the kind `s3`. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
 pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
@@ -19,7 +19,9 @@ pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     let images = images::ensure(sh)?;
     let servers = Servers::start(sh, &images, s3)?;
 
-    let mut tests = cmd!(sh, "cargo test --locked").env(environment::BIN, binary);
+    let mut tests = cmd!(sh, "cargo test --locked")
+        .env(environment::BIN, binary)
+        .env(environment::PROMTOOL, promtool::ensure(sh)?);
     for (name, value) in environment::of(&servers, &images) {
         tests = tests.env(name, value);
     }

@@ -36,6 +36,7 @@
 //! | `registry` (default) | the kind `registry`, and images in OCI layouts and archives |
 //! | `redis` | the kind `redis`: a Redis or a Redis Cluster, shared by all workers |
 //! | `s3` | the kind `s3`: a bucket of S3 or of what speaks its protocol, shared by all workers |
+//! | `metrics` | [`metrics`]: what is counted as Prometheus text. (With any other recorder of the facade `metrics` it is not needed) |
 //! | `cli` (default) | the binary `layercache` |
 //! | `full` | all of them |
 //!
@@ -45,6 +46,8 @@
 
 mod assembly;
 mod config;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod trees;
 
 pub use assembly::{Answer, Constructor, Kinds, Part, Shared, SourceCheck, SourceReport, Stack};

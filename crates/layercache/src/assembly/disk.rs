@@ -47,12 +47,20 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
         .with_max_bytes(max_bytes.map(|size| size.0))
         .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0));
     let disk = DiskTier::open(config)?;
-    let (trees, evictions, checked) = (disk.clone(), disk.clone(), disk.clone());
+    let (trees, evictions, checked, sampled) = (disk.clone(), disk.clone(), disk.clone(), disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
         .with_check(move || {
             let disk = checked.clone();
             async move { disk.usage().await.map(drop) }
+        })
+        .with_sample(move || {
+            let disk = sampled.clone();
+            async move {
+                if let Err(error) = disk.usage().await {
+                    tracing::warn!(%error, "how much the cache takes is unknown");
+                }
+            }
         })
         .with_trees(Arc::new(DiskTrees(trees)))
         .with_evicted(move || evictions.evicted_layers());

@@ -54,6 +54,8 @@ pub(super) struct Extras {
     pub(super) description: Option<Box<str>>,
     /// Asks whether the source can be used.
     pub(super) check: Option<Check>,
+    /// Brings metrics up to date that cost a look.
+    pub(super) sample: Option<Sample>,
     /// Keeps file trees next to the layers.
     pub(super) trees: Option<Arc<dyn TreeStore>>,
     /// Tells how many layers it has evicted.
@@ -66,6 +68,9 @@ pub(super) struct Extras {
 
 /// A question to a source.
 pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A look for the metrics.
+pub(super) type Sample = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Part {
     /// A tier: read, and filled from what stands behind it.
@@ -117,6 +122,17 @@ impl Part {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         self.extras.check = Some(Box::new(move || check().boxed()));
+        self
+    }
+
+    /// The same, with what brings up to date those metrics of it that cost a look, as at a directory; done whenever
+    /// [`Stack::sample_metrics`](super::Stack::sample_metrics) is. Dropping the future must cancel it.
+    #[must_use]
+    pub fn with_sample<F>(mut self, sample: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.extras.sample = Some(Box::new(move || sample().boxed()));
         self
     }
 

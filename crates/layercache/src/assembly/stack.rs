@@ -96,6 +96,15 @@ impl Stack {
             .collect()
     }
 
+    /// Brings the metrics up to date that cost a look: how many bytes are on the disks, and how many are free. To be done before
+    /// the metrics are read, as at each scrape; what cannot be found out is NaN. A look costs a system call per file of the cache.
+    /// Dropping the future cancels it.
+    pub async fn sample_metrics(&self) {
+        for sample in self.parts.iter().filter_map(|part| part.extras.sample.as_ref()) {
+            sample().await;
+        }
+    }
+
     /// Opens a layer through the cache.
     ///
     /// # Errors

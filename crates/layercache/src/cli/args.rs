@@ -1,5 +1,6 @@
 //! The arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -33,7 +34,8 @@ const PULL_EXAMPLES: &str = "\
 Examples:
   layercache pull debian:12 ghcr.io/owner/app:1.2   several images
   layercache pull --platform linux/arm64 debian:12  for another machine
-  layercache pull oci:image:v1                      from an OCI layout in a directory";
+  layercache pull oci:image:v1                      from an OCI layout in a directory
+  layercache pull --metrics 127.0.0.1:9190 app      while it runs, Prometheus can watch it";
 
 const WARM_EXAMPLES: &str = "\
 The list has one IMAGE a line; empty lines and what follows a # are passed over.
@@ -146,11 +148,23 @@ pub(crate) enum Command {
     Demo(Demo),
 }
 
+impl Command {
+    /// Where it is to serve metrics.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Pull(Pull { scrape, .. }) | Self::Push(Push { scrape, .. }) => scrape.metrics,
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<ImageLocation>,
+    #[command(flatten)]
+    pub(crate) scrape: Scrape,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +191,16 @@ pub(crate) struct Push {
     /// Print JSON, one object per layer and line
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) scrape: Scrape,
+}
+
+/// Of commands that may take long.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Scrape {
+    /// While it runs, serve metrics at http://ADDR/metrics, as Prometheus reads them; port 0 is any that is free
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! What every command needs: the stack, the platform, the terminal.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use layercache::registry::{Image, ImageLocation, Platform};
@@ -12,7 +13,8 @@ use super::logging::{self, Mute};
 use super::progress::Bars;
 
 pub(crate) struct Context {
-    pub(crate) stack: Stack,
+    /// Shared with the server of the metrics.
+    pub(crate) stack: Arc<Stack>,
     /// Asked for in so many words.
     platform: Option<Platform>,
     pub(crate) bars: Bars,
@@ -24,7 +26,7 @@ impl Context {
         logging::start(global.log_format, &bars, mute);
         let stack = Stack::assemble(&configuration(global)?, &Kinds::builtin())?;
         Ok(Self {
-            stack,
+            stack: Arc::new(stack),
             platform: global.platform.clone(),
             bars,
         })

@@ -10,6 +10,7 @@ mod images;
 mod inspect;
 mod logging;
 mod ls;
+mod metrics;
 mod output;
 mod progress;
 mod pull;
@@ -64,7 +65,13 @@ async fn execute(arguments: Arguments) -> Result<()> {
         }
         _ => {}
     }
+    // Before there is anything to be counted.
+    let metrics = command.metrics().map(metrics::Metrics::install).transpose()?;
     let context = Context::new(&global, &mute)?;
+    let _serving = match metrics {
+        Some(metrics) => Some(metrics.serve(&context, global.log_format).await?),
+        None => None,
+    };
     let ended = signals
         .end(async {
             let result = dispatch(&context, command).await;

@@ -12,6 +12,11 @@ pub(crate) fn binary() -> PathBuf {
     variable("LAYERCACHE_TEST_BIN").into()
 }
 
+/// promtool, by which Prometheus says what it takes.
+pub(crate) fn promtool() -> PathBuf {
+    variable("LAYERCACHE_TEST_PROMTOOL").into()
+}
+
 /// A file or directory of the image fixtures.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(variable("LAYERCACHE_TEST_IMAGES")).join(name)

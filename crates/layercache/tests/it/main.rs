@@ -15,6 +15,7 @@ mod image;
 mod images;
 mod inspection;
 mod kill;
+mod metrics;
 mod one_inflate;
 mod oracle;
 mod real_image;

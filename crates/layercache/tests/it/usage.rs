@@ -70,6 +70,7 @@ fn mistakes_of_usage_exit_with_2() {
         &["push"],
         &["warm"],
         &["warm", "debian", "--jobs", "0"],
+        &["pull", "debian", "--metrics", "localhost"],
         &["config"],
         &["cat", "debian"],
         &["cat", "debian", "/x", "--offset", "-1"],

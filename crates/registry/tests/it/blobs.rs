@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Digest, ErrorKind, LayerDescriptor, LayerSource};
+use cache_testkit::Recorded;
 use registry::Anonymous;
 
 use crate::fixture::{config, layer_at, one_layer, origin, origin_with, ranged, read, resolve};
@@ -101,6 +102,31 @@ async fn a_cut_blob_goes_on_with_a_closed_range() {
         .map(|request| request.range().map(str::to_owned))
         .collect();
     assert_eq!(ranges, [None, Some(format!("bytes=40000-{}", layer.len() - 1))]);
+}
+
+#[tokio::test]
+async fn what_an_origin_costs_is_told_to_the_metrics() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let (_, layer) = one_layer();
+    let blob = layer.clone();
+    let server = Server::start(move |request| match request.before {
+        0 | 1 => status(503),
+        2 => cut(&blob[..40_000], blob.len()),
+        _ => ranged(request, &blob),
+    })
+    .await;
+    let origin = origin();
+    read(&origin, &layer_at(&server, &layer)).await.unwrap();
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let labels = [&[("tier", "registry")], labels].concat();
+        recorded.value(&format!("layercache_{name}"), &labels)
+    };
+    let repeated = |operation| value("retries_total", &[("operation", operation)]);
+    assert_eq!((repeated("open"), repeated("read")), (2.0, 1.0));
+    assert_eq!(value("origin_requests_total", &[]), server.seen().len() as f64);
+    assert_eq!(value("origin_bytes_total", &[]), origin.stats().bytes() as f64);
+    assert!(origin.stats().bytes() >= layer.len() as u64);
 }
 
 #[tokio::test]
