@@ -62,6 +62,7 @@ pub(crate) fn unpack(sh: &Shell, package: &str, root: &Path) -> Result<()> {
             sh,
             "timeout --foreground 600 apt-get --quiet {BOUNDS...} download {package}"
         )
+        .ignore_stdout()
         .run()
     };
     if download().is_err() {

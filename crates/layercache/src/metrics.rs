@@ -30,7 +30,7 @@ pub const BUCKETS: [f64; 17] = [
 /// What [`Metrics::render`] returns, as HTTP names it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How often samples are put into their buckets. Until then each takes 24 bytes.
+/// How often samples are put into their buckets. Until then each takes 16 bytes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The metrics of this process; clones are the same.
