@@ -5,8 +5,8 @@ use metrics::{Counter, Gauge, Histogram};
 use super::fill::FillError;
 use crate::Result;
 use crate::metrics::{
-    ASKED_BYTES, FILL_SECONDS, FILLS, FILLS_UNDER_WAY, OPERATION, OUTCOME, Outcome, READS, RETRIES, Reads,
-    TIER, UnderWay, WAITING_READERS, WRITE_BACK_QUEUE, WRITE_BACKS,
+    ASKED_BYTES, FILL_SECONDS, FILLS, FILLS_UNDER_WAY, Metric, OPERATION, OUTCOME, Outcome, READS, RETRIES,
+    Reads, TIER, UnderWay, WAITING_READERS, WRITE_BACK_QUEUE, WRITE_BACKS,
 };
 use crate::runtime::Instant;
 
@@ -57,7 +57,7 @@ impl FillMeters {
     pub(super) fn new(tier: &str) -> Self {
         use Outcome::{Corrupt, Dropped, Hit, Invalid, Ok, Unavailable};
         let of_tier = [(TIER, tier)];
-        let counters = |metric: crate::metrics::Metric, outcomes: &[Outcome]| {
+        let counters = |metric: Metric, outcomes: &[Outcome]| {
             let mut counters = [const { Counter::noop() }; Outcome::COUNT];
             for &outcome in outcomes {
                 counters[outcome as usize] = metric.counter(&[(TIER, tier), (OUTCOME, outcome.name())]);

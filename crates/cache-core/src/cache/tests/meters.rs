@@ -3,6 +3,7 @@
 use cache_testkit::Recorded;
 
 use super::*;
+use crate::Digest;
 
 const NEAR: (&str, &str) = ("tier", "near");
 const ORIGIN: (&str, &str) = ("tier", "origin");
@@ -142,44 +143,77 @@ async fn a_fill_that_fails_or_panics_is_over() {
     assert!(recorded.samples("layercache_fill_seconds", &[NEAR]).is_empty());
 }
 
+/// A tier that is not local, for this many bytes of a layer.
+fn shared(name: &str, full_at: u64) -> Arc<Faulty<MemoryTier>> {
+    Arc::new(Faulty {
+        inner: MemoryTier::new(name, 1 << 30),
+        full_at,
+        read_while_write: false,
+    })
+}
+
+fn write_backs(recorded: &Recorded, tier: &str, outcome: &str) -> f64 {
+    let labels = [("tier", tier), ("outcome", outcome)];
+    recorded.value("layercache_write_backs_total", &labels)
+}
+
 #[tokio::test(start_paused = true)]
 async fn write_backs_are_counted_with_what_came_of_them() {
     let recorded = Recorded::default();
     let _listening = recorded.listen();
     let bytes = layer_bytes(10_000);
     let layer = descriptor(&bytes);
-    let full = Arc::new(Faulty {
-        inner: MemoryTier::new("full", 1 << 30),
-        full_at: 5000,
-        read_while_write: false,
-    });
     let cache = LayerCache::builder()
         .tier(memory("near"))
-        .tier(memory("far"))
-        .tier(full)
+        .tier(shared("far", u64::MAX))
+        .tier(shared("full", 5000))
         .source(Script::origin("origin", &bytes, []))
         .build()
         .unwrap();
+    let counts = || {
+        [
+            ("far", "ok"),
+            ("far", "hit"),
+            ("full", "ok"),
+            ("full", "unavailable"),
+        ]
+        .map(|(tier, outcome)| write_backs(&recorded, tier, outcome))
+    };
     let places = cache.0.write_back.permits.acquire_many(2).await.unwrap();
     cache.get(&layer).await.unwrap();
     assert_eq!(recorded.value("layercache_write_back_queue", &[]), 2.0);
     drop(places);
     cache.flush().await;
     assert_eq!(recorded.value("layercache_write_back_queue", &[]), 0.0);
-    let write_backs = |tier, outcome| {
-        recorded.value(
-            "layercache_write_backs_total",
-            &[("tier", tier), ("outcome", outcome)],
-        )
-    };
-    assert_eq!((write_backs("far", "ok"), write_backs("full", "ok")), (1.0, 0.0));
-    assert_eq!(write_backs("full", "unavailable"), 1.0);
+    assert_eq!(counts(), [1.0, 0.0, 0.0, 1.0]);
     let retries = [("tier", "full"), ("operation", "write_back")];
     assert_eq!(recorded.value("layercache_retries_total", &retries), 3.0);
     cache.publish(&layer).await.unwrap();
-    assert_eq!(
-        write_backs("far", "hit") + write_backs("full", "hit"),
-        0.0,
-        "none of both is shared"
-    );
+    assert_eq!(counts(), [1.0, 1.0, 0.0, 2.0]);
+    assert_eq!(recorded.value("layercache_write_back_queue", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn a_write_back_that_finds_the_queue_full_is_counted_as_dropped() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let bytes = layer_bytes(100);
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .tier(shared("far", u64::MAX))
+        .source(Script::origin("origin", &bytes, []))
+        .build()
+        .unwrap();
+    let places = cache.0.write_back.permits.acquire_many(2).await.unwrap();
+    for blob in 0..258u32 {
+        let digest = Digest::sha256_of(&blob.to_le_bytes());
+        let layer = LayerDescriptor::new(digest).with_diff_id(Digest::sha256_of(&bytes));
+        cache.get(&layer).await.unwrap();
+    }
+    assert_eq!(recorded.value("layercache_write_back_queue", &[]), 256.0);
+    assert_eq!(write_backs(&recorded, "far", "dropped"), 2.0);
+    drop(places);
+    cache.flush().await;
+    assert_eq!(write_backs(&recorded, "far", "ok"), 256.0);
+    assert_eq!(recorded.value("layercache_write_back_queue", &[]), 0.0);
 }
