@@ -152,7 +152,9 @@ impl Command {
     /// Where it is to serve metrics.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
         match self {
-            Self::Pull(Pull { scrape, .. }) | Self::Push(Push { scrape, .. }) => scrape.metrics,
+            Self::Pull(Pull { scrape, .. })
+            | Self::Warm(Warm { scrape, .. })
+            | Self::Push(Push { scrape, .. }) => scrape.metrics,
             _ => None,
         }
     }
@@ -181,6 +183,8 @@ pub(crate) struct Warm {
     /// Print JSON, one object per image and line
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) scrape: Scrape,
 }
 
 #[derive(Debug, Args)]
@@ -198,7 +202,7 @@ pub(crate) struct Push {
 /// Of commands that may take long.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Scrape {
-    /// While it runs, serve metrics at http://ADDR/metrics, as Prometheus reads them; port 0 is any that is free
+    /// While it runs, serve metrics at http://IP:PORT/metrics, as Prometheus reads them; port 0 is any that is free
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
 }
