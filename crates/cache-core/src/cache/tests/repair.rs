@@ -42,7 +42,11 @@ async fn a_late_failure_of_one_handle_does_not_purge_what_was_repaired() {
     tier.gate.add_permits(1);
     a.await.unwrap().unwrap();
     b.await.unwrap().unwrap();
-    assert_eq!(opened.counts().hits, 2, "the second failure is of a reader that is gone");
+    assert_eq!(
+        opened.counts().hits,
+        2,
+        "the second failure is of a reader that is gone"
+    );
     cache.get(&layer).await.unwrap();
     assert_eq!(
         (tier.removes.load(Ordering::SeqCst), n.load(Ordering::SeqCst)),
