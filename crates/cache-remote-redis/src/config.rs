@@ -1,9 +1,12 @@
 //! How a Redis tier is set up.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::Seal;
+
+use crate::server_urls::ServerUrls;
 
 /// What the longest layer is unless set: 4 GiB.
 const DEFAULT_MAX_LAYER_BYTES: u64 = 4 << 30;
@@ -25,6 +28,7 @@ const DEFAULT_LEASE_LIFETIME: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(crate) urls: Vec<String>,
+    pub(crate) current_urls: Option<Arc<dyn ServerUrls>>,
     pub(crate) name: String,
     pub(crate) ttl: Option<Duration>,
     pub(crate) max_layer_bytes: u64,
@@ -40,6 +44,7 @@ impl RedisConfig {
     pub fn new(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             urls: urls.into_iter().map(Into::into).collect(),
+            current_urls: None,
             name: "redis".into(),
             ttl: None,
             max_layer_bytes: DEFAULT_MAX_LAYER_BYTES,
@@ -48,6 +53,14 @@ impl RedisConfig {
             ca_certificate: None,
             lease_lifetime: DEFAULT_LEASE_LIFETIME,
         }
+    }
+
+    /// The same with URLs that may change, as with a new password: asked for each new connection. Connections that are open stay.
+    /// Whether one server is meant or a cluster cannot change.
+    #[must_use]
+    pub fn with_current_urls(mut self, urls: Arc<dyn ServerUrls>) -> Self {
+        self.current_urls = Some(urls);
+        self
     }
 
     /// The same with the tier's name in errors and metrics; `redis` unless set.
@@ -115,6 +128,7 @@ impl fmt::Debug for RedisConfig {
         // Destructured, so that a new field has to be thought of.
         let Self {
             urls: _,
+            current_urls,
             name,
             ttl,
             max_layer_bytes,
@@ -125,6 +139,7 @@ impl fmt::Debug for RedisConfig {
         } = self;
         f.debug_struct("RedisConfig")
             .field("urls", &self.redacted_urls())
+            .field("current_urls", current_urls)
             .field("name", name)
             .field("ttl", ttl)
             .field("max_layer_bytes", max_layer_bytes)

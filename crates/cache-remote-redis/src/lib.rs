@@ -32,10 +32,12 @@ mod keys;
 mod lease;
 mod list;
 mod remove;
+mod server_urls;
 mod servers;
 mod tier;
 mod upload;
 mod writer;
 
 pub use config::RedisConfig;
+pub use server_urls::ServerUrls;
 pub use tier::RedisTier;

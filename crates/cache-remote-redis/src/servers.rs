@@ -1,6 +1,7 @@
 //! Which servers are meant, and how to connect to them.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cache_core::{Error, Result};
 use redis::aio::MultiplexedConnection;
@@ -8,7 +9,8 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult,
+    TlsCertificates,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -24,6 +26,14 @@ const CLUSTER_RETRIES: u32 = 3;
 
 /// What connections are made to.
 pub(crate) struct Servers {
+    config: RedisConfig,
+    /// Those of the last connection. A std mutex: held to clone or to replace the pointer.
+    clients: Mutex<Arc<Clients>>,
+}
+
+/// What is made of URLs.
+struct Clients {
+    urls: Vec<String>,
     /// The only server, or one that is asked for the reason when the cluster cannot be reached: the crate tells that in prose alone.
     first: Client,
     cluster: Option<ClusterClient>,
@@ -46,18 +56,77 @@ pub(crate) struct Address {
 impl Servers {
     /// Checks the configuration; connects to nothing.
     pub(crate) fn new(config: &RedisConfig) -> Result<Self> {
-        let (first, more) = config
-            .urls
+        Ok(Self {
+            config: config.clone(),
+            clients: Mutex::new(Arc::new(Clients::new(config.urls.clone(), config)?)),
+        })
+    }
+
+    pub(crate) fn are_cluster(&self) -> bool {
+        self.last_clients().cluster.is_some()
+    }
+
+    /// Makes a connection. The caller bounds the time.
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        let clients = self.clients().await.map_err(|error| {
+            let kind = redis::ErrorKind::InvalidClientConfig;
+            RedisError::from((
+                kind,
+                "no connection for the URLs as they are now",
+                error.message().to_owned(),
+            ))
+        })?;
+        let Some(cluster) = &clients.cluster else {
+            return connect_to(&clients.first).await.map(Connection::One);
+        };
+        match cluster.get_async_connection().await {
+            Ok(connection) => Ok(Connection::Cluster(connection)),
+            Err(error) => Err(connect_to(&clients.first).await.err().unwrap_or(error)),
+        }
+    }
+
+    fn last_clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.clients.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The clients for the URLs as they are now.
+    async fn clients(&self) -> Result<Arc<Clients>> {
+        let last = self.last_clients();
+        let Some(current) = &self.config.current_urls else {
+            return Ok(last);
+        };
+        let urls = current.urls().await?;
+        if urls == last.urls {
+            return Ok(last);
+        }
+        let clients = Arc::new(Clients::new(urls, &self.config)?);
+        if clients.cluster.is_some() != last.cluster.is_some() {
+            return Err(Error::permanent(
+                "one server became a cluster, or a cluster one server: start anew",
+            ));
+        }
+        *self.clients.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&clients);
+        Ok(clients)
+    }
+}
+
+impl Clients {
+    fn new(urls: Vec<String>, config: &RedisConfig) -> Result<Self> {
+        let (first, more) = urls
             .split_first()
             .ok_or_else(|| Error::permanent("no URL of a Redis is configured"))?;
-        let tls = config.urls.iter().any(|url| url.starts_with("rediss://"));
+        let tls = urls.iter().any(|url| url.starts_with("rediss://"));
         let certificates = config.ca_certificate.as_ref().filter(|_| tls);
         let certificates = certificates.map(|pem| certificates_of(pem)).transpose()?;
         let first = client(first, certificates.clone())?;
         if more.is_empty() {
-            return Ok(Self { first, cluster: None });
+            return Ok(Self {
+                urls,
+                first,
+                cluster: None,
+            });
         }
-        let nodes = config.urls.iter().map(|url| connection_info(url));
+        let nodes = urls.iter().map(|url| connection_info(url));
         let nodes = nodes.collect::<Result<Vec<_>>>()?;
         let mut builder = ClusterClient::builder(nodes)
             .connection_timeout(config.timeout)
@@ -72,24 +141,10 @@ impl Servers {
             .build()
             .map_err(|error| Error::permanent(format!("the URLs make no cluster: {error}")))?;
         Ok(Self {
+            urls,
             first,
             cluster: Some(cluster),
         })
-    }
-
-    pub(crate) fn are_cluster(&self) -> bool {
-        self.cluster.is_some()
-    }
-
-    /// Makes a connection. The caller bounds the time.
-    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
-        let Some(cluster) = &self.cluster else {
-            return connect_to(&self.first).await.map(Connection::One);
-        };
-        match cluster.get_async_connection().await {
-            Ok(connection) => Ok(Connection::Cluster(connection)),
-            Err(error) => Err(connect_to(&self.first).await.err().unwrap_or(error)),
-        }
     }
 }
 
@@ -176,5 +231,55 @@ impl fmt::Debug for Servers {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connection")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// What the application says the URLs are.
+    #[derive(Debug)]
+    struct Told(Mutex<Vec<&'static str>>);
+
+    #[async_trait::async_trait]
+    impl crate::ServerUrls for Told {
+        async fn urls(&self) -> Result<Vec<String>> {
+            Ok(self.0.lock().unwrap().iter().map(|&url| url.into()).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_are_made_anew_when_the_urls_have_changed() {
+        let first = "redis://:first@127.0.0.1:1";
+        let told = Arc::new(Told(Mutex::new(vec![first])));
+        let urls: Arc<dyn crate::ServerUrls> = told.clone();
+        let servers = Servers::new(&RedisConfig::new([first]).with_current_urls(urls)).unwrap();
+        let before = servers.clients().await.unwrap();
+        assert!(Arc::ptr_eq(&before, &servers.clients().await.unwrap()));
+
+        *told.0.lock().unwrap() = vec!["redis://:second@127.0.0.1:1"];
+        let after = servers.clients().await.unwrap();
+        assert!(!Arc::ptr_eq(&before, &after));
+        assert_eq!(
+            after.first.get_connection_info().redis_settings().password(),
+            Some("second")
+        );
+
+        // What cannot be used leaves what was there, and its error shows no password.
+        for wrong in [
+            vec![],
+            vec!["http://hunter2@127.0.0.1"],
+            vec!["redis://:hunter2@127.0.0.1:1", "redis://:hunter2@127.0.0.1:2"],
+        ] {
+            *told.0.lock().unwrap() = wrong;
+            let error = servers.connect().await.err().unwrap();
+            let error = crate::failure::failure(error);
+            assert_eq!(error.kind(), cache_core::ErrorKind::Permanent, "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+        assert!(Arc::ptr_eq(&after, &servers.last_clients()));
     }
 }

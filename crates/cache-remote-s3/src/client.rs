@@ -1,5 +1,6 @@
 //! The client of the SDK: how it is set up, and how long it waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -10,13 +11,14 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    Builder, Config, Credentials, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation,
+    Builder, Config, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
 use cache_core::{Error, Result};
 use tokio::time::timeout;
 
 use crate::S3Config;
+use crate::key_pair::Provider;
 
 /// Attempts of one request, the first included.
 const MAX_ATTEMPTS: u32 = 3;
@@ -74,9 +76,13 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client> {
                 .with_max_backoff(LAST_BACKOFF),
         )
         .identity_cache(IdentityCache::lazy().load_timeout(config.timeout).build());
-    if let Some(pair) = &config.credentials {
-        let (id, secret) = (&pair.access_key_id, &pair.secret_access_key);
-        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "configuration"));
+    if let Some(key_pairs) = &config.key_pairs {
+        // What the SDK would keep may be wrong by the next request.
+        loader = loader
+            .credentials_provider(Provider(Arc::clone(key_pairs)))
+            .identity_cache(IdentityCache::no_cache());
+    } else if let Some(pair) = &config.credentials {
+        loader = loader.credentials_provider(pair.credentials());
     }
     if let Some(endpoint) = &config.endpoint {
         loader = loader.endpoint_url(endpoint);

@@ -1,10 +1,12 @@
 //! How an S3 tier is set up.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, Result, Seal};
 
+use crate::key_pair::{KeyPair, KeyPairs};
 use crate::upload::MAX_LAYER_BYTES;
 
 /// The settings of an [`S3Tier`](crate::S3Tier). Its `Debug` shows no secret.
@@ -16,17 +18,11 @@ pub struct S3Config {
     pub(crate) region: Option<String>,
     pub(crate) prefix: String,
     pub(crate) path_style: Option<bool>,
-    pub(crate) credentials: Option<StaticCredentials>,
+    pub(crate) credentials: Option<KeyPair>,
+    pub(crate) key_pairs: Option<Arc<dyn KeyPairs>>,
     pub(crate) seal: Seal,
     pub(crate) timeout: Duration,
     pub(crate) max_layer_bytes: u64,
-}
-
-/// A key pair that stands in the configuration.
-#[derive(Clone)]
-pub(crate) struct StaticCredentials {
-    pub(crate) access_key_id: String,
-    pub(crate) secret_access_key: String,
 }
 
 impl S3Config {
@@ -40,6 +36,7 @@ impl S3Config {
             prefix: String::new(),
             path_style: None,
             credentials: None,
+            key_pairs: None,
             seal: Seal::plain(),
             timeout: Duration::from_secs(10),
             max_layer_bytes: MAX_LAYER_BYTES,
@@ -87,10 +84,15 @@ impl S3Config {
     /// web identity, container and instance metadata.
     #[must_use]
     pub fn with_credentials(mut self, access_key_id: String, secret_access_key: String) -> Self {
-        self.credentials = Some(StaticCredentials {
-            access_key_id,
-            secret_access_key,
-        });
+        self.credentials = Some(KeyPair::new(access_key_id, secret_access_key));
+        self
+    }
+
+    /// The same with key pairs that may change: they are asked for each request, and override
+    /// [those that do not](Self::with_credentials).
+    #[must_use]
+    pub fn with_key_pairs(mut self, key_pairs: Arc<dyn KeyPairs>) -> Self {
+        self.key_pairs = Some(key_pairs);
         self
     }
 
@@ -147,17 +149,8 @@ impl S3Config {
                 "the prefix must not begin with / or hold control characters, and have at most {MAX_PREFIX_LEN} bytes"
             ));
         }
-        if let Some(StaticCredentials {
-            access_key_id,
-            secret_access_key,
-        }) = &self.credentials
-        {
-            let sound = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-            if !sound(access_key_id) || !sound(secret_access_key) {
-                return fail(
-                    "the access key ID or the secret access key is empty or holds what no key holds".into(),
-                );
-            }
+        if let Some(pair) = &self.credentials {
+            pair.check()?;
         }
         if self.timeout.is_zero() {
             return fail("the timeout is zero".into());
@@ -208,8 +201,9 @@ impl fmt::Debug for S3Config {
             )
             .field("region", &self.region)
             .field("prefix", &self.prefix)
-            .field("path_style", &self.path_style)
-            .field("credentials", &self.credentials.as_ref().map(|_| "a key pair"))
+            .field("path_style", &self.path_style())
+            .field("credentials", &self.credentials)
+            .field("key_pairs", &self.key_pairs)
             .field("seal", &self.seal)
             .field("timeout", &self.timeout)
             .field("max_layer_bytes", &self.max_layer_bytes)

@@ -24,6 +24,7 @@ mod chunks;
 mod client;
 mod config;
 mod failure;
+mod key_pair;
 mod keys;
 mod list;
 mod store;
@@ -33,4 +34,5 @@ mod upload;
 mod writer;
 
 pub use config::S3Config;
+pub use key_pair::{KeyPair, KeyPairs};
 pub use tier::S3Tier;

@@ -1,15 +1,52 @@
-//! The configuration file: which sources, in which order.
+//! The configuration: which sources, in which order.
+
+mod builder;
+mod environment;
+mod error;
+mod example;
+mod setting;
+mod show;
 
 use std::fmt;
 use std::path::Path;
 
 use bytesize::ByteSize;
-use cache_core::Error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use builder::{ConfigBuilder, SetBy};
+pub use error::ConfigError;
+pub(crate) use error::one_line;
+pub use setting::{Setting, Unset, ValueType};
+pub use show::{ShownConfig, ShownSetting, ShownTier};
+
 /// Longest configuration file in bytes.
 const MAX_LEN: u64 = 1 << 20;
+
+/// The key that the tables of the tiers have.
+const TIERS: &str = "tier";
+
+/// What is configured besides tiers: the fields of [`Config`].
+pub(crate) const SETTINGS: [Setting; 3] = [
+    Setting::new(
+        "early_reads",
+        ValueType::Flag,
+        "Serve bytes before their layer has arrived in full and was verified.",
+        Unset::Value("false"),
+    ),
+    Setting::new(
+        "max_layer_bytes",
+        ValueType::Size,
+        "A layer that inflates to more is refused.",
+        Unset::Value("\"64GiB\""),
+    ),
+    Setting::new(
+        "max_concurrent_fills",
+        ValueType::Count,
+        "How many layers are fetched and inflated at once.",
+        Unset::Value("4"),
+    ),
+];
 
 /// What a cache is composed of. Sizes are numbers of bytes or texts like `"50GiB"`.
 ///
@@ -93,17 +130,21 @@ impl Config {
     /// # Errors
     /// Those of [`parse`](Self::parse), and when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        use std::io::Read;
-        let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(ConfigError::File)?;
-        file.take(MAX_LEN + 1)
-            .read_to_string(&mut text)
-            .map_err(ConfigError::File)?;
-        if text.len() as u64 > MAX_LEN {
-            return Err(ConfigError::TooLong);
-        }
-        Self::parse(&text)
+        Self::parse(&read(path)?)
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(ConfigError::File)?;
+    file.take(MAX_LEN + 1)
+        .read_to_string(&mut text)
+        .map_err(ConfigError::File)?;
+    if text.len() as u64 > MAX_LEN {
+        return Err(ConfigError::TooLong);
+    }
+    Ok(text)
 }
 
 /// One `[[tier]]` table: a source of some kind. Any of its settings may be a secret: `Debug` shows their keys alone.
@@ -113,7 +154,7 @@ pub struct TierConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(flatten)]
-    settings: toml::Table,
+    pub(crate) settings: toml::Table,
 }
 
 impl TierConfig {
@@ -175,92 +216,10 @@ impl fmt::Debug for TierConfig {
     }
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("the configuration file cannot be read")]
-    File(#[source] std::io::Error),
-    /// The file is longer than a configuration can be.
-    #[error("the configuration file is longer than 1 MiB")]
-    TooLong,
-    /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("the configuration is not valid: {message} (line {line}, column {column})")]
-    Syntax {
-        /// What is wrong, in one line.
-        message: String,
-        /// Where, counted from 1.
-        line: usize,
-        /// Where in the line, in characters counted from 1.
-        column: usize,
-    },
-    /// It cannot be written as TOML.
-    #[error("the configuration cannot be written as TOML")]
-    Unwritable(#[from] toml::ser::Error),
-    /// No sources.
-    #[error(
-        "the configuration has an empty list of tiers: name at least one source, such as kind = \"registry\""
-    )]
-    Empty,
-    /// A table of one source is wrong.
-    #[error("the configuration of tier `{name}` is not valid: {message}")]
-    Tier {
-        /// Which source.
-        name: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// The kind is not known, or its feature is not compiled in.
-    #[error("tier kind `{kind}` {why}")]
-    Kind {
-        /// The kind.
-        kind: String,
-        /// Why there is none.
-        why: String,
-    },
-    /// Two sources have one name.
-    #[error("two tiers are named `{0}`: give one of them another `name`")]
-    DuplicateName(String),
-    /// The source could not be made.
-    #[error(transparent)]
-    Source(#[from] Error),
-}
-
-impl ConfigError {
-    fn syntax(text: &str, error: &toml::de::Error) -> Self {
-        let at = error.span().map_or(0, |span| span.start);
-        let before = text.get(..at).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self::Syntax {
-            message: one_line(error.message()),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
-    }
-}
-
-/// The start of a message that may repeat what the file says, of any length, as one line that a terminal shows as it is.
-pub(crate) fn one_line(text: &str) -> String {
-    const MAX_CHARS: usize = 400;
-    let text = text.trim_end();
-    let mut out = String::new();
-    for char in text.chars().take(MAX_CHARS) {
-        match char {
-            '\n' => out.push(' '),
-            control if control.is_control() => out.extend(control.escape_default()),
-            char => out.push(char),
-        }
-    }
-    if text.chars().nth(MAX_CHARS).is_some() {
-        out.push_str("...");
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kinds;
 
     /// Any setting may be a secret, so what is wrong with the file as a whole repeats none.
     #[test]
@@ -287,6 +246,73 @@ mod tests {
             let error = Config::parse(wrong).expect_err(wrong);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("hunter2"), "{wrong}: {shown}");
+        }
+    }
+
+    /// As `assembly/agreement.rs` does for the kinds.
+    #[test]
+    fn what_is_described_is_what_is_there() {
+        let error = Config::parse("no_such_key = 1").unwrap_err().to_string();
+        let (_, known) = error.split_once("expected one of ").unwrap();
+        let taken: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+        let described = SETTINGS.iter().map(|setting| setting.key).chain([TIERS]);
+        assert_eq!(taken, described.collect::<Vec<_>>());
+
+        let nothing = toml::Table::new();
+        let defaults = SETTINGS.iter().map(|setting| {
+            let value = setting.default_in(&nothing).unwrap();
+            format!("{} = {value}\n", setting.key)
+        });
+        let spelled_out = Config::parse(&defaults.collect::<String>()).unwrap();
+        assert_eq!(format!("{spelled_out:?}"), format!("{:?}", Config::default()));
+    }
+
+    /// The example says the default, and so does every line of it that is not prose.
+    #[test]
+    fn the_example_changes_nothing() {
+        let kinds = Kinds::builtin();
+        let example = Config::example(&kinds);
+        let config = Config::parse(&example).unwrap();
+        assert_eq!(config.to_toml().unwrap(), Config::default().to_toml().unwrap());
+
+        let all: String = example
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let all = Config::parse(&all).unwrap_or_else(|error| panic!("{all}: {error}"));
+        let names: Vec<_> = all.tiers.iter().map(TierConfig::kind).collect();
+        assert_eq!(names, kinds.described().map(|(kind, _)| kind).collect::<Vec<_>>());
+        for tier in &all.tiers {
+            let described = kinds.settings(tier.kind()).unwrap();
+            let required: toml::Table = described
+                .iter()
+                .filter(|setting| matches!(setting.unset, Unset::Required))
+                .map(|setting| (setting.key.to_owned(), tier.settings[setting.key].clone()))
+                .collect();
+            for (key, value) in &tier.settings {
+                let setting = described.iter().find(|setting| setting.key == key).unwrap();
+                let default = setting
+                    .default_in(&required)
+                    .or_else(|| required.get(key).cloned());
+                assert_eq!(Some(value), default.as_ref(), "{key} of {}", tier.kind());
+            }
+        }
+        // Every key is there, be it as an example.
+        for (kind, settings) in kinds.described() {
+            for setting in settings {
+                let there = [
+                    format!("#{} = ", setting.key),
+                    format!("For example: {}", setting.key),
+                ];
+                assert!(
+                    there.iter().any(|there| example.contains(there)),
+                    "{} of {kind}",
+                    setting.key
+                );
+            }
         }
     }
 }

@@ -58,7 +58,10 @@ pub use cache_disk as disk;
 pub use cache_remote_redis as redis;
 #[cfg(feature = "s3")]
 pub use cache_remote_s3 as s3;
-pub use config::{Config, ConfigError, TierConfig};
+pub use config::{
+    Config, ConfigBuilder, ConfigError, SetBy, Setting, ShownConfig, ShownSetting, ShownTier, TierConfig,
+    Unset, ValueType,
+};
 pub use image_tree as tree;
 #[cfg(feature = "registry")]
 pub use registry;

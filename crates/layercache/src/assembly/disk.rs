@@ -12,7 +12,7 @@ use image_tree::TreeStore;
 use serde::Deserialize;
 
 use super::{Part, Shared, Stack};
-use crate::{ConfigError, TierConfig};
+use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
 
 /// The companion that the file tree of a layer is.
 const TREE: &str = "tree";
@@ -27,26 +27,35 @@ struct Settings {
     min_free_bytes: Option<ByteSize>,
 }
 
+pub(super) const SETTINGS: [Setting; 3] = [
+    Setting::new(
+        "dir",
+        ValueType::Path,
+        "The directory of the layers: created with mode 0700 if it is not there. It belongs to its user, and is neither\n\
+         a symbolic link nor writable by others.",
+        Unset::Found {
+            how: "$XDG_CACHE_HOME/clip, else ~/.cache/clip, else /tmp/clip-oci-cache-<uid>",
+            value: || default_dir().to_str().map(Into::into),
+        },
+    )
+    .such_as("\"/var/cache/clip\""),
+    Setting::new(
+        "max_bytes",
+        ValueType::Size,
+        "What the layers may take: the least recently used are evicted beyond this.",
+        Unset::Nothing("no limit but that of the file system"),
+    )
+    .such_as("\"200GiB\""),
+    Setting::new(
+        "min_free_bytes",
+        ValueType::Size,
+        "How much of the file system is left free.",
+        Unset::Value("\"256MiB\""),
+    ),
+];
+
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
-    let Settings {
-        dir,
-        max_bytes,
-        min_free_bytes,
-    } = tier.settings()?;
-    if let Some(dir) = dir
-        .as_ref()
-        .filter(|dir| dir.as_os_str().as_encoded_bytes().starts_with(b"~"))
-    {
-        return Err(tier.mistake(format!(
-            "dir = {:?}: `~` stands for a home directory in shells only: write it out",
-            dir.display()
-        )));
-    }
-    let config = DiskConfig::new(dir.unwrap_or_else(default_dir))
-        .with_name(tier.name())
-        .with_max_bytes(max_bytes.map(|size| size.0))
-        .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0));
-    let disk = DiskTier::open(config)?;
+    let disk = DiskTier::open(config(tier)?)?;
     let (trees, evictions, checked, sampled) = (disk.clone(), disk.clone(), disk.clone(), disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
@@ -66,6 +75,27 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
         .with_evicted(move || evictions.evicted_layers());
     part.extras.disk = Some(disk);
     Ok(part)
+}
+
+pub(super) fn config(tier: &TierConfig) -> Result<DiskConfig, ConfigError> {
+    let Settings {
+        dir,
+        max_bytes,
+        min_free_bytes,
+    } = tier.settings()?;
+    if let Some(dir) = dir
+        .as_ref()
+        .filter(|dir| dir.as_os_str().as_encoded_bytes().starts_with(b"~"))
+    {
+        return Err(tier.mistake(format!(
+            "dir = {:?}: `~` stands for a home directory in shells only: write it out",
+            dir.display()
+        )));
+    }
+    Ok(DiskConfig::new(dir.unwrap_or_else(default_dir))
+        .with_name(tier.name())
+        .with_max_bytes(max_bytes.map(|size| size.0))
+        .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0)))
 }
 
 /// Keeps the trees next to the layers, where they are evicted with them.

@@ -1,11 +1,13 @@
 //! The keys of one `[[tier]]` table, taken out of it one by one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cache_core::Copying;
 use serde::de::DeserializeOwned;
 
 use super::secret::{self, Secret};
+use super::secret_file::LiveSecret;
 use crate::config::one_line;
 use crate::{ConfigError, TierConfig};
 
@@ -71,6 +73,18 @@ impl<'a> Keys<'a> {
 
     /// A secret, which stands in `key`, in the file that `<key>_file` names, or in the environment variable that `<key>_env` names.
     pub(super) fn secret(&mut self, key: &str) -> Result<Option<Secret>, ConfigError> {
+        Ok(self.find_secret(key)?.map(|(secret, _)| secret))
+    }
+
+    /// The same for a secret that may change while the tier lives.
+    pub(super) fn live_secret(&mut self, key: &str) -> Result<Option<LiveSecret>, ConfigError> {
+        Ok(self
+            .find_secret(key)?
+            .map(|(secret, file)| LiveSecret::new(secret, file)))
+    }
+
+    /// A secret, and the file that it stands in.
+    fn find_secret(&mut self, key: &str) -> Result<Option<(Secret, Option<PathBuf>)>, ConfigError> {
         let keys = [key.to_owned(), format!("{key}_file"), format!("{key}_env")];
         let mut found = None;
         for (form, key) in secret::FORMS.into_iter().zip(&keys) {
@@ -89,7 +103,8 @@ impl<'a> Keys<'a> {
             .as_str()
             .ok_or_else(|| self.mistake(key, "expected a string"))?;
         let secret = form(text).map_err(|why| self.mistake(key, &why))?;
-        Ok(Some(secret))
+        let is_file = *key == keys[1];
+        Ok(Some((secret, is_file.then(|| text.into()))))
     }
 
     /// The value of `key` as it stands. It may be a secret: no message may repeat it.

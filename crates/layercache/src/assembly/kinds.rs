@@ -6,7 +6,7 @@ use std::fmt;
 use cache_core::Inflater;
 
 use super::Part;
-use crate::{ConfigError, TierConfig};
+use crate::{ConfigError, Setting, TierConfig};
 
 /// What the sources of one stack share.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub type Constructor = Box<dyn Fn(&TierConfig, &Shared) -> Result<Part, ConfigEr
 #[derive(Default)]
 pub struct Kinds {
     constructors: BTreeMap<Box<str>, Constructor>,
+    /// In the order in which a cache would ask them.
+    described: Vec<(Box<str>, Vec<Setting>)>,
 }
 
 /// Kinds that this crate can have, each with the feature of its name.
@@ -45,28 +47,65 @@ impl Kinds {
         #[allow(unused_mut, reason = "without any feature there is nothing to register")]
         let mut kinds = Self::default();
         #[cfg(feature = "disk")]
-        kinds.register("disk", super::disk::part);
+        {
+            kinds.register("disk", super::disk::part);
+            kinds.describe("disk", &super::disk::SETTINGS);
+        }
         #[cfg(feature = "redis")]
-        kinds.register("redis", super::redis::part);
+        {
+            kinds.register("redis", super::redis::part);
+            kinds.describe("redis", &super::redis::settings());
+        }
         #[cfg(feature = "s3")]
-        kinds.register("s3", super::s3::part);
+        {
+            kinds.register("s3", super::s3::part);
+            kinds.describe("s3", &super::s3::settings());
+        }
         #[cfg(feature = "registry")]
-        kinds.register("registry", super::origins::registry_part);
+        {
+            kinds.register("registry", super::origins::registry_part);
+            kinds.describe("registry", &super::origins::SETTINGS);
+        }
         kinds
     }
 
-    /// Adds a kind, or replaces it.
+    /// Adds a kind, or replaces it and what was [described](Self::describe) of it.
     pub fn register(
         &mut self,
         kind: &str,
         constructor: impl Fn(&TierConfig, &Shared) -> Result<Part, ConfigError> + Send + Sync + 'static,
     ) {
+        self.described.retain(|(described, _)| **described != *kind);
         self.constructors.insert(kind.into(), Box::new(constructor));
     }
 
-    pub(super) fn part(&self, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
-        let kind = tier.kind();
-        let constructor = self.constructors.get(kind).ok_or_else(|| ConfigError::Kind {
+    /// Says which keys the tables of a kind take: all of them but `kind` and `name`. Of a kind that is not described, `config show`
+    /// hides every value, the example file has nothing, and the environment may set any key.
+    pub fn describe(&mut self, kind: &str, settings: &[Setting]) {
+        self.described.retain(|(described, _)| **described != *kind);
+        self.described.push((kind.into(), settings.to_vec()));
+    }
+
+    /// What was described of a kind.
+    pub(crate) fn settings(&self, kind: &str) -> Option<&[Setting]> {
+        self.described()
+            .find_map(|(described, settings)| (described == kind).then_some(settings))
+    }
+
+    /// Every kind that was described, in that order.
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, &[Setting])> {
+        self.described
+            .iter()
+            .map(|(kind, settings)| (&**kind, settings.as_slice()))
+    }
+
+    /// Refuses a kind that is not known.
+    pub(crate) fn check(&self, kind: &str) -> Result<(), ConfigError> {
+        self.constructor(kind).map(drop)
+    }
+
+    fn constructor(&self, kind: &str) -> Result<&Constructor, ConfigError> {
+        self.constructors.get(kind).ok_or_else(|| ConfigError::Kind {
             kind: kind.to_owned(),
             why: match FEATURES.iter().find(|feature| **feature == kind) {
                 Some(feature) => format!("needs the feature `{feature}`, which this build is without"),
@@ -75,8 +114,12 @@ impl Kinds {
                     format!("is unknown: this build has {}", known.join(", "))
                 }
             },
-        })?;
-        Ok(constructor(tier, shared)?.of_kind(kind))
+        })
+    }
+
+    pub(super) fn part(&self, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+        let kind = tier.kind();
+        Ok(self.constructor(kind)?(tier, shared)?.of_kind(kind))
     }
 }
 

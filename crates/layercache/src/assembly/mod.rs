@@ -1,5 +1,7 @@
 //! From a configuration to a stack of sources. The only place that knows which features are compiled in.
 
+#[cfg(test)]
+mod agreement;
 mod check;
 #[cfg(feature = "disk")]
 mod disk;
@@ -17,6 +19,8 @@ mod remote;
 mod s3;
 #[cfg(any(feature = "redis", feature = "s3"))]
 mod secret;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod secret_file;
 mod stack;
 
 pub use check::{Answer, SourceCheck};

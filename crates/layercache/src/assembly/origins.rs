@@ -11,7 +11,7 @@ use registry::{
 use serde::Deserialize;
 
 use super::{Part, Shared, Stack};
-use crate::{ConfigError, TierConfig};
+use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
 
 /// What resolves images, and counts what that costs.
 pub(super) struct Origin {
@@ -44,7 +44,35 @@ impl Default for PlainHttp {
     }
 }
 
+pub(super) const SETTINGS: [Setting; 2] = [
+    Setting::new(
+        "plain_http",
+        ValueType::Other("true for every host, or a list of hosts"),
+        "Which registries are talked to without TLS; those on loopback always are.",
+        Unset::Value("false"),
+    )
+    .such_as("[\"registry.internal:5000\"]"),
+    Setting::new(
+        "mirrors",
+        ValueType::Other("a table from hosts to lists of base URLs"),
+        "What is asked before a host, in order.",
+        Unset::Value("{}"),
+    )
+    .such_as("{ \"docker.io\" = [\"https://mirror.internal/docker-hub\"] }"),
+];
+
 pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+    let credentials = Arc::new(CredentialFiles::from_environment());
+    let origin = Arc::new(RegistryOrigin::new(
+        config(tier)?,
+        credentials,
+        shared.inflater.clone(),
+    )?);
+    let stats = origin.stats();
+    Ok(part("registry", origin, stats))
+}
+
+pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
     let settings: Settings = tier.settings()?;
     let mut config = RegistryConfig::default();
     config.name = tier.name().to_owned();
@@ -53,10 +81,7 @@ pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, 
         PlainHttp::All(all) => config.plain_http = all,
         PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
     }
-    let credentials = Arc::new(CredentialFiles::from_environment());
-    let origin = Arc::new(RegistryOrigin::new(config, credentials, shared.inflater.clone())?);
-    let stats = origin.stats();
-    Ok(part("registry", origin, stats))
+    Ok(config)
 }
 
 /// The origins of layouts and archives. They answer for layers of such images alone, so they stand in every stack.

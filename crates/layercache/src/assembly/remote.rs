@@ -10,7 +10,7 @@ use cache_core::{
 
 use super::Part;
 use super::keys::Keys;
-use crate::ConfigError;
+use crate::{ConfigError, Setting, Unset, ValueType};
 
 /// Operations of one tier under way at once; more wait.
 const CONCURRENCY: usize = 64;
@@ -20,6 +20,55 @@ const ATTEMPTS: u32 = 3;
 /// The longest time-out that can be set, and the longest pause before an operation is tried again.
 const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const MAX_PAUSE: Duration = Duration::from_millis(200);
+
+const COPYING: ValueType = ValueType::Choice(&["background", "inline", "off"]);
+
+/// What is described of any remote tier.
+pub(super) const fn settings(default_timeout: &'static str) -> [Setting; 5] {
+    [
+        Setting::new(
+            "seal_key",
+            ValueType::Secret,
+            "What seals the index of each layer, 16 bytes or more, the same on all workers: without it, whoever may write to\n\
+             the store is trusted. It is read once; see docs/configuration.md for how to change it.",
+            Unset::Nothing("indexes are not sealed"),
+        )
+        .such_as("\"/run/secrets/seal-key\""),
+        Setting::new(
+            "timeout",
+            ValueType::Time,
+            "How long an answer is waited for before the tier is passed over; 10 minutes at most.",
+            Unset::Value(default_timeout),
+        ),
+        Setting::new(
+            "read_only",
+            ValueType::Flag,
+            "Write nothing there and remove nothing.",
+            Unset::Value("false"),
+        ),
+        Setting::new(
+            "write_back",
+            COPYING,
+            "Whether layers that are found behind this tier are copied to it; with \"inline\", readers wait for that.",
+            Unset::Follows {
+                how: "\"background\", or \"off\" where `read_only` is set",
+                value: |table| if is_set(table, "read_only") { "off" } else { "background" }.into(),
+            },
+        ),
+        Setting::new(
+            "fill",
+            COPYING,
+            "Whether layers that are found here are copied to the tiers in front. Meanwhile they are read here, but with\n\
+             \"inline\", where readers wait.",
+            Unset::Value("\"background\""),
+        ),
+    ]
+}
+
+/// Whether a flag of a table is set.
+pub(super) fn is_set(table: &toml::Table, key: &str) -> bool {
+    table.get(key).and_then(toml::Value::as_bool) == Some(true)
+}
 
 /// The settings of any remote tier.
 #[derive(Debug)]
@@ -58,7 +107,10 @@ impl Remote {
             timeout,
             read_only,
             fill,
-            write_back: write_back.unwrap_or(Copying::Background),
+            write_back: write_back.unwrap_or(match read_only {
+                true => Copying::Off,
+                false => Copying::Background,
+            }),
         })
     }
 

@@ -1,21 +1,98 @@
 //! The kind `s3`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_remote_s3::{S3Config, S3Tier};
+use async_trait::async_trait;
+use cache_core::Error;
+use cache_remote_s3::{KeyPair, KeyPairs, S3Config, S3Tier};
 
 use super::keys::Keys;
-use super::remote::Remote;
+use super::remote::{self, Remote};
+use super::secret::Secret;
+use super::secret_file::LiveSecret;
 use super::{Part, Shared};
-use crate::{ConfigError, TierConfig};
+use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is described of the kind.
+pub(super) fn settings() -> Vec<Setting> {
+    let own = [
+        Setting::new("bucket", ValueType::Text, "The bucket, which has to be there.", Unset::Required)
+            .such_as("\"layers\""),
+        Setting::new(
+            "prefix",
+            ValueType::Text,
+            "What every key in the bucket begins with; with a / at its end it is a folder.",
+            Unset::Value("\"\""),
+        )
+        .such_as("\"prod/\""),
+        Setting::new(
+            "region",
+            ValueType::Text,
+            "The region of the bucket.",
+            Unset::Nothing("as the environment or ~/.aws says; with an `endpoint`, us-east-1 where they do not"),
+        )
+        .such_as("\"eu-central-1\""),
+        Setting::new("endpoint", ValueType::Url, "A server other than Amazon's.", Unset::Nothing("Amazon's"))
+            .such_as("\"https://minio.internal:9000\""),
+        Setting::new(
+            "path_style",
+            ValueType::Flag,
+            "Name the bucket in the path of a URL, and not in its host.",
+            Unset::Follows {
+                how: "true where an `endpoint` is set",
+                value: |table| toml::Value::Boolean(table.contains_key("endpoint")),
+            },
+        ),
+        Setting::new(
+            "access_key_id",
+            ValueType::Secret,
+            "The ID of the access key. It comes with a `secret_access_key`, or neither is set. Files are read again when they\n\
+             change.",
+            Unset::Nothing("AWS's usual chain is asked (environment, profile, web identity, instance)"),
+        )
+        .such_as("\"/run/secrets/s3-key-id\""),
+        Setting::new(
+            "secret_access_key",
+            ValueType::Secret,
+            "The access key.",
+            Unset::Nothing("as for `access_key_id`"),
+        )
+        .such_as("\"/run/secrets/s3-key\""),
+    ];
+    [own.as_slice(), &remote::settings("\"10s\"")].concat()
+}
+
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
+    let Described {
+        config,
+        remote,
+        description,
+    } = read(tier)?;
+    // Refuses an endpoint with credentials.
+    let s3 = S3Tier::new(config)?;
+    let part = remote.part(s3.clone(), None).with_description(description);
+    Ok(part.with_check(move || {
+        let s3 = s3.clone();
+        async move { s3.check().await }
+    }))
+}
+
+/// What a table describes.
+#[derive(Debug)]
+pub(super) struct Described {
+    config: S3Config,
+    remote: Remote,
+    description: String,
+}
+
+pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
     let mut keys = Keys::of(tier)?;
     let pair = (
-        text(&mut keys, "access_key_id")?,
-        text(&mut keys, "secret_access_key")?,
+        keys.live_secret("access_key_id")?,
+        keys.live_secret("secret_access_key")?,
     );
     let remote = Remote::take(&mut keys, DEFAULT_TIMEOUT)?;
     let bucket: Option<String> = keys.value("bucket")?;
@@ -31,33 +108,59 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
         .with_seal(remote.seal.clone())
         .with_timeout(remote.timeout);
     config = match pair {
-        (Some(id), Some(secret)) => config.with_credentials(id, secret),
+        (Some(id), Some(secret)) => with_key_pair(config, &keys, LivePair { id, secret })?,
         (None, None) => config,
         (Some(_), None) => return Err(keys.mistake("secret_access_key", "nothing goes with `access_key_id`")),
         (None, Some(_)) => return Err(keys.mistake("access_key_id", "nothing goes with `secret_access_key`")),
     };
     keys.end()?;
-
-    // Refuses an endpoint with credentials.
-    let s3 = S3Tier::new(config)?;
     let mut description = format!("s3://{bucket}/{prefix}");
     if let Some(endpoint) = endpoint {
         description = format!("{description} at {endpoint}");
     }
-    let part = remote.part(s3.clone(), None).with_description(description);
-    Ok(part.with_check(move || {
-        let s3 = s3.clone();
-        async move { s3.check().await }
-    }))
+    Ok(Described {
+        config,
+        remote,
+        description,
+    })
 }
 
-fn text(keys: &mut Keys<'_>, key: &str) -> Result<Option<String>, ConfigError> {
-    let Some(secret) = keys.secret(key)? else {
-        return Ok(None);
+fn with_key_pair(config: S3Config, keys: &Keys<'_>, pair: LivePair) -> Result<S3Config, ConfigError> {
+    let text = |key, secret: &LiveSecret| {
+        text(secret.first()).ok_or_else(|| keys.mistake(key, "text that is not valid UTF-8"))
     };
-    let text = secret.text().map(str::to_owned);
-    text.map(Some)
-        .ok_or_else(|| keys.mistake(key, "text that is not valid UTF-8"))
+    let first = (
+        text("access_key_id", &pair.id)?,
+        text("secret_access_key", &pair.secret)?,
+    );
+    // The first pair is checked before anything is asked, whether it stays or not.
+    let config = config.with_credentials(first.0, first.1);
+    Ok(match pair.id.is_in_file() || pair.secret.is_in_file() {
+        true => config.with_key_pairs(Arc::new(pair)),
+        false => config,
+    })
+}
+
+/// A key pair of which a part stands in a file.
+#[derive(Debug)]
+struct LivePair {
+    id: LiveSecret,
+    secret: LiveSecret,
+}
+
+#[async_trait]
+impl KeyPairs for LivePair {
+    async fn key_pair(&self) -> cache_core::Result<KeyPair> {
+        let (id, secret) = (self.id.current().await, self.secret.current().await);
+        let pair = text(&id).zip(text(&secret));
+        let (id, secret) =
+            pair.ok_or_else(|| Error::permanent("a file with an access key is not valid UTF-8"))?;
+        Ok(KeyPair::new(id, secret))
+    }
+}
+
+fn text(secret: &Secret) -> Option<String> {
+    secret.text().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 
 /// Longest secret in bytes: what is longer is not the file that is meant.
 const MAX_LEN: u64 = 64 << 10;
@@ -39,8 +40,12 @@ fn plain(text: &str) -> Result<Secret, String> {
     Secret::new(text.as_bytes())
 }
 
-/// The line break that editors put at the end of a file is not part of the secret.
 fn file(path: &str) -> Result<Secret, String> {
+    read_file(Path::new(path))
+}
+
+/// The secret in a file. The line break that editors put at the end is not part of it.
+pub(super) fn read_file(path: &Path) -> Result<Secret, String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_LEN + 3).read_to_end(&mut bytes))

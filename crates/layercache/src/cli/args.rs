@@ -52,7 +52,9 @@ Examples:
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   layercache config check                           what is composed, and whether each part answers
-  layercache config check --json                    the same for programs";
+  layercache config check --json                    the same for programs
+  layercache config show                            what is in effect, and who has set it
+  layercache config example > layercache.toml       every key, with what it means and its default";
 
 const LS_EXAMPLES: &str = "\
 Examples:
@@ -144,6 +146,12 @@ pub(crate) enum Command {
     Config(Config),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+    /// Write a manual page for each command
+    Man {
+        /// The directory that they are written to, which has to be there
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
     /// Measure the cache against reading straight from a registry
     Demo(Demo),
 }
@@ -289,6 +297,10 @@ impl std::str::FromStr for LayerName {
 pub(crate) enum Config {
     /// Show which sources are composed, in order, and ask each whether it can be used
     Check(Json),
+    /// Show what is in effect, defaults included, and who has set it; secrets are hidden
+    Show(Json),
+    /// Print a configuration file with every key, what it means, and its default
+    Example,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,30 @@
-//! `config check`: what is composed, and whether each part answers.
+//! `config`: what is in effect, what could be set, and whether each part answers.
 
 use anyhow::{Result, bail};
 use layercache::core::Copying;
-use layercache::{Answer, SourceCheck};
+use layercache::{Answer, Kinds, SourceCheck};
 use serde_json::{Value, json};
 
-use super::args::Config;
-use super::context::Context;
+use super::args::{Global, Json};
+use super::context::{Context, configuration};
 use super::output;
 
-pub(super) async fn run(context: &Context, Config::Check(format): Config) -> Result<()> {
+/// Prints the effective configuration. Makes nothing of it: it is for looking into what does not work.
+pub(super) fn show(global: &Global, format: &Json) -> Result<()> {
+    let kinds = Kinds::builtin();
+    let shown = configuration(global, &kinds)?.show(&kinds)?;
+    match format.json {
+        true => output::json(&shown),
+        false => output::write(shown.to_string().as_bytes()),
+    }
+}
+
+/// Prints a configuration file with every key.
+pub(super) fn example() -> Result<()> {
+    output::write(layercache::Config::example(&Kinds::builtin()).as_bytes())
+}
+
+pub(super) async fn check(context: &Context, format: Json) -> Result<()> {
     let sources = context.stack.check().await;
     if format.json {
         let sources: Vec<_> = sources.iter().map(to_json).collect();

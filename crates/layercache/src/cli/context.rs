@@ -1,12 +1,12 @@
 //! What every command needs: the stack, the platform, the terminal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::tree::ImageTree;
-use layercache::{Config, Kinds, Stack, TierConfig};
+use layercache::{ConfigBuilder, Kinds, SetBy, Stack};
 
 use super::args::Global;
 use super::logging::{self, Mute};
@@ -24,7 +24,8 @@ impl Context {
     pub(crate) fn new(global: &Global, mute: &Mute) -> Result<Self> {
         let bars = Bars::new(global.progress);
         logging::start(global.log_format, &bars, mute);
-        let stack = Stack::assemble(&configuration(global)?, &Kinds::builtin())?;
+        let kinds = Kinds::builtin();
+        let stack = Stack::assemble(&configuration(global, &kinds)?.build()?, &kinds)?;
         Ok(Self {
             stack: Arc::new(stack),
             platform: global.platform.clone(),
@@ -65,25 +66,32 @@ fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
     unknown || same || wanted.runs(found)
 }
 
-/// The configuration file, or the defaults, with what the arguments override.
-pub(crate) fn configuration(global: &Global) -> Result<Config> {
+/// What the file, the environment and the arguments say together, each overriding the ones before.
+pub(crate) fn configuration(global: &Global, kinds: &Kinds) -> Result<ConfigBuilder> {
     let mut config = match global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG")) {
-        Some(path) => Config::load(&path).with_context(|| path.display().to_string())?,
-        None => Config::default(),
+        Some(path) => ConfigBuilder::load(&path).with_context(|| path.display().to_string())?,
+        None => ConfigBuilder::default(),
     };
-    config.early_reads |= global.early_reads;
-    let dir = match &global.cache_dir {
-        Some(dir) => Some(("--cache-dir", dir.clone())),
-        None => variable("LAYERCACHE_DIR").map(|dir| ("LAYERCACHE_DIR", dir)),
-    };
-    if let Some((argument, dir)) = dir {
-        let dir = dir
-            .to_str()
-            .with_context(|| format!("{argument}: the path is not valid UTF-8"))?;
-        only(&mut config, "disk", argument)?.set("dir", dir);
+    // That of a tier, which overrides it, says more precisely which directory is meant.
+    if let Some(dir) = variable("LAYERCACHE_DIR").filter(|_| global.cache_dir.is_none()) {
+        let by = SetBy::Environment("LAYERCACHE_DIR".into());
+        config.set_of_only("disk", "dir", text(&dir, "LAYERCACHE_DIR")?, by)?;
+    }
+    config.set_from_environment(std::env::vars_os(), kinds)?;
+    if global.early_reads {
+        config.set("early_reads", true, SetBy::Argument("--early-reads".into()))?;
+    }
+    if let Some(dir) = &global.cache_dir {
+        let by = SetBy::Argument("--cache-dir".into());
+        config.set_of_only("disk", "dir", text(dir, "--cache-dir")?, by)?;
     }
     if global.plain_http {
-        only(&mut config, "registry", "--plain-http")?.set("plain_http", true);
+        config.set_of_only(
+            "registry",
+            "plain_http",
+            true,
+            SetBy::Argument("--plain-http".into()),
+        )?;
     }
     Ok(config)
 }
@@ -95,14 +103,9 @@ fn variable(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The only tier of a kind, which an argument speaks of.
-fn only<'a>(config: &'a mut Config, kind: &str, argument: &str) -> Result<&'a mut TierConfig> {
-    let mut tiers = config.tiers.iter_mut().filter(|tier| tier.kind() == kind);
-    match (tiers.next(), tiers.next()) {
-        (Some(tier), None) => Ok(tier),
-        (None, _) => bail!("{argument}: the configuration has no tier of the kind `{kind}`"),
-        (Some(_), Some(_)) => bail!("{argument}: the configuration has several tiers of the kind `{kind}`"),
-    }
+fn text<'a>(path: &'a Path, argument: &str) -> Result<&'a str> {
+    path.to_str()
+        .with_context(|| format!("{argument}: the path is not valid UTF-8"))
 }
 
 #[cfg(test)]

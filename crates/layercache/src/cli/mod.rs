@@ -20,13 +20,14 @@ mod signals;
 mod stats;
 mod warm;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
 
-use self::args::{Arguments, Command, Demo};
+use self::args::{Arguments, Command, Config, Demo};
 use self::context::Context;
 use self::logging::Mute;
 use self::signals::{Signals, Stop};
@@ -59,6 +60,9 @@ async fn execute(arguments: Arguments) -> Result<()> {
     // What needs no cache does not touch the user's.
     match &command {
         Command::Completions { shell } => return completions(*shell),
+        Command::Man { dir } => return man(dir),
+        Command::Config(Config::Example) => return config::example(),
+        Command::Config(Config::Show(format)) => return config::show(&global, format),
         Command::Demo(demo) if demo.phase.is_none() => {
             logging::start(global.log_format, &progress::Bars::new(global.progress), &mute);
             return signals.end(demo::run(&global, demo)).await;
@@ -97,11 +101,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Cat(command) => cat::run(context, command).await,
         Command::Read(command) => read::run(context, command).await,
         Command::Cache(command) => cache::run(context, command).await,
-        Command::Config(command) => config::run(context, command).await,
+        Command::Config(Config::Check(format)) => config::check(context, format).await,
         Command::Demo(Demo {
             phase: Some(plan), ..
         }) => demo::run_phase(context, &plan).await,
-        Command::Demo(_) | Command::Completions { .. } => Ok(()),
+        Command::Demo(_) | Command::Completions { .. } | Command::Man { .. } | Command::Config(_) => Ok(()),
     }
 }
 
@@ -109,6 +113,10 @@ fn completions(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "layercache", &mut script);
     output::write(&script)
+}
+
+fn man(dir: &Path) -> Result<()> {
+    clap_mangen::generate_to(Arguments::command(), dir).with_context(|| dir.display().to_string())
 }
 
 /// One line with all causes.

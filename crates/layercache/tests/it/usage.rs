@@ -10,6 +10,8 @@ const COMMANDS: &[&[&str]] = &[
     &["push"],
     &["config"],
     &["config", "check"],
+    &["config", "show"],
+    &["config", "example"],
     &["inspect"],
     &["ls"],
     &["cat"],
@@ -24,6 +26,7 @@ const COMMANDS: &[&[&str]] = &[
     &["cache", "remove"],
     &["cache", "clear"],
     &["completions"],
+    &["man"],
     &["demo"],
 ];
 

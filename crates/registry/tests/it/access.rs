@@ -1,11 +1,12 @@
 //! Who is told what: tokens, passwords, redirects.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use axum::response::Response;
+use base64::Engine as _;
 use cache_core::{ErrorKind, LayerSource};
-use registry::{Credentials, RegistryOrigin, Secret, StaticCredentials};
+use registry::{CredentialFiles, Credentials, RegistryOrigin, Secret, StaticCredentials};
 
 use crate::fixture::{config, layer_at, one_layer, origin, origin_with, ranged, read, resolve};
 use crate::server::{Seen, Server, cut, status, with};
@@ -258,4 +259,36 @@ async fn redirects_without_end_are_an_error() {
     let error = origin().open(&layer_at(&server, b"x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent);
     assert_eq!(server.seen().len(), 9);
+}
+
+/// `docker login` in the middle of a pull counts at once, and so does a password that is no longer good.
+#[tokio::test]
+async fn a_new_login_counts_without_a_restart() {
+    let valid = Arc::new(Mutex::new("first"));
+    let (content, _) = one_layer();
+    let expected = Arc::clone(&valid);
+    let server = Server::start(move |request| {
+        let pair = format!("user:{}", expected.lock().unwrap());
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        match request.authorization() {
+            Some(authorization) if authorization == basic => content.answer(request),
+            _ => with(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.json");
+    let log_in = |password: &str| {
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("user:{password}"));
+        let entry = serde_json::json!({ "auths": { &server.host: { "auth": auth } } });
+        std::fs::write(&file, entry.to_string()).unwrap();
+    };
+    log_in("first");
+    let origin = origin_with(config(), Arc::new(CredentialFiles::new(vec![file.clone()])));
+    resolve(&origin, &server).await.unwrap();
+    *valid.lock().unwrap() = "second";
+    let refused = resolve(&origin, &server).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Permanent, "{refused}");
+    log_in("second");
+    resolve(&origin, &server).await.unwrap();
 }

@@ -92,14 +92,20 @@ pub(super) async fn spawn(way: Way, plan: &Path, plain_http: bool, scratch: &Pat
         &config,
         way.configuration(plain_http, &scratch.join("cache"))?.to_toml()?,
     )?;
-    let output = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    // What is measured is what the file says, whatever the environment says of a cache.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LAYERCACHE_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .args(["demo", "--progress", "never", "--phase"])
         .arg(plan)
         .arg("--config")
         .arg(&config)
         .arg("--stats")
         .arg(&stats)
-        .env_remove("LAYERCACHE_DIR")
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()

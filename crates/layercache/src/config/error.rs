@@ -1,0 +1,96 @@
+//! Why a configuration cannot be used.
+
+use cache_core::Error;
+
+use super::builder::SetBy;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file cannot be read")]
+    File(#[source] std::io::Error),
+    /// The file is longer than a configuration can be.
+    #[error("the configuration file is longer than 1 MiB")]
+    TooLong,
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("the configuration is not valid: {message} (line {line}, column {column})")]
+    Syntax {
+        /// What is wrong, in one line.
+        message: String,
+        /// Where, counted from 1.
+        line: usize,
+        /// Where in the line, in characters counted from 1.
+        column: usize,
+    },
+    /// What the environment or an argument sets cannot be set.
+    #[error("{}: {message}", .by.name())]
+    Override {
+        /// The variable or argument.
+        by: SetBy,
+        /// What is wrong.
+        message: String,
+    },
+    /// It cannot be written as TOML.
+    #[error("the configuration cannot be written as TOML")]
+    Unwritable(#[from] toml::ser::Error),
+    /// No sources.
+    #[error(
+        "the configuration has an empty list of tiers: name at least one source, such as kind = \"registry\""
+    )]
+    Empty,
+    /// A table of one source is wrong.
+    #[error("the configuration of tier `{name}` is not valid: {message}")]
+    Tier {
+        /// Which source.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The kind is not known, or its feature is not compiled in.
+    #[error("tier kind `{kind}` {why}")]
+    Kind {
+        /// The kind.
+        kind: String,
+        /// Why there is none.
+        why: String,
+    },
+    /// Two sources have one name.
+    #[error("two tiers are named `{0}`: give one of them another `name`")]
+    DuplicateName(String),
+    /// The source could not be made.
+    #[error(transparent)]
+    Source(#[from] Error),
+}
+
+impl ConfigError {
+    pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self::Syntax {
+            message: one_line(error.message()),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+/// The start of a message that may repeat what the file says, of any length, as one line that a terminal shows as it is.
+pub(crate) fn one_line(text: &str) -> String {
+    const MAX_CHARS: usize = 400;
+    let text = text.trim_end();
+    let mut out = String::new();
+    for char in text.chars().take(MAX_CHARS) {
+        match char {
+            '\n' => out.push(' '),
+            control if control.is_control() => out.extend(control.escape_default()),
+            char => out.push(char),
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        out.push_str("...");
+    }
+    out
+}
