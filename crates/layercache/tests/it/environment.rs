@@ -50,6 +50,11 @@ pub(crate) fn login() -> (String, String) {
     )
 }
 
+/// The URLs of the nodes of a Redis Cluster, with commas between.
+pub(crate) fn redis_cluster() -> String {
+    variable("LAYERCACHE_TEST_REDIS_CLUSTER")
+}
+
 /// The S3 of the tests.
 pub(crate) struct S3 {
     pub(crate) endpoint: String,

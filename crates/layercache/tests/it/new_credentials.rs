@@ -122,6 +122,50 @@ fn redis_takes_the_password_that_the_file_has_when_it_connects() {
     });
 }
 
+/// A connection to a cluster makes those to its nodes by itself, long after it was made.
+#[test]
+fn a_cluster_is_told_the_new_password_as_well() {
+    let image = SmallImage::new();
+    run(async {
+        let nodes = environment::redis_cluster();
+        let nodes: Vec<_> = nodes
+            .split(',')
+            .map(|node| node.strip_prefix("redis://").unwrap())
+            .collect();
+        let user = format!("worker-{}", std::process::id());
+        let sandbox = Sandbox::new();
+        let urls = |password: &str| {
+            let urls = nodes
+                .iter()
+                .map(|node| format!("redis://{user}:{password}@{node}\n"));
+            urls.collect::<String>()
+        };
+        let on_all = |command: &str, arguments: &[&str]| {
+            for node in &nodes {
+                let client = ::redis::Client::open(format!("redis://{node}")).unwrap();
+                let mut request = ::redis::cmd(command);
+                request.arg(arguments);
+                request
+                    .query::<()>(&mut client.get_connection().unwrap())
+                    .unwrap();
+            }
+        };
+        on_all("ACL", &["SETUSER", &user, "on", ">first", "~*", "+@all"]);
+        let file = sandbox.write("urls", urls("first"));
+        let shared = format!("[[tier]]\nkind = \"redis\"\nurl_file = {file:?}\nttl = \"1h\"\n");
+        publish(&image, &(disk(&sandbox, "disk") + &shared + REGISTRY)).await;
+        let worker = worker(&image, &shared).await;
+        assert!(read(&worker).await.unwrap() == image.layers[0][..512]);
+
+        on_all("ACL", &["SETUSER", &user, "resetpass", ">second"]);
+        on_all("CLIENT", &["KILL", "USER", &user]);
+        read(&worker).await.unwrap_err();
+        std::fs::write(&file, urls("second")).unwrap();
+        assert!(read_in_the_end(&worker).await == image.layers[0][..512]);
+        on_all("ACL", &["DELUSER", &user]);
+    });
+}
+
 /// Reads until that fails, each time over a new connection.
 async fn refused_in_the_end(worker: &Worker, mut disconnect: impl FnMut()) -> String {
     let reading = async {
