@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::{features, instructions, tidy, tools};
+use crate::{features, instructions, msrv, tidy, tools, units};
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let start = Instant::now();
@@ -17,6 +17,10 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     cmd!(sh, "cargo fmt --all --check").run()?;
     step("features");
     features::run(sh)?;
+    step("msrv");
+    msrv::run(sh)?;
+    step("systemd units");
+    units::run(sh)?;
     step("clippy");
     cmd!(
         sh,

@@ -4,11 +4,13 @@ mod apt;
 mod bench;
 mod ci;
 mod dirs;
+mod dist;
 mod environment;
 mod features;
 mod fuzz;
 mod images;
 mod instructions;
+mod msrv;
 mod mutants;
 mod planted;
 mod promtool;
@@ -18,6 +20,7 @@ mod soak;
 mod test;
 mod tidy;
 mod tools;
+mod units;
 
 use anyhow::{Result, bail};
 use xshell::Shell;
@@ -39,6 +42,9 @@ usage: cargo xtask TASK
   bench [--only ROW,...] [--json FILE] [--runs N] [--profile NAME] [--write]
                measure the library beside its references, in turns; --write puts the figures into docs/performance.md
   instructions count the instructions of a warm read, and hold them to a limit
+  dist [--write]
+               put what is installed on a host into target/dist: binary, manual pages, completions, units, example configuration;
+               --write builds with nothing built before, and puts size and time into docs/packaging.md
   ci           every check that is not a test: tidy, fmt, clippy, rustdoc, features, licences and bans
   planted [BUG]
                plant bugs in cache-core and cache-disk, one after the other, and see that the tests catch each
@@ -50,6 +56,8 @@ usage: cargo xtask TASK
                those that docs/mutants.md excuses; ARGS go to cargo-mutants, for example `-f '**/seal.rs'` or `--shard 1/8`
   tidy         the project's own rules about its source files
   features     what a build with given features must not pull in
+  msrv         no dependency needs a later Rust than the one that is declared
+  units        the units in dist/systemd are ones that systemd takes
   fuzz [TARGET...] [--seconds N]
                look for input that breaks a property of crates/properties, 60 s per target unless told otherwise";
 
@@ -68,6 +76,7 @@ fn main() -> Result<()> {
     let takes_arguments = [
         "test",
         "bench",
+        "dist",
         "soak",
         "fuzz",
         "planted",
@@ -95,6 +104,9 @@ fn main() -> Result<()> {
         "mutants" => mutants::run(&sh, rest),
         "tidy" => tidy::run(),
         "features" => features::run(&sh),
+        "msrv" => msrv::run(&sh),
+        "units" => units::run(&sh),
+        "dist" => dist::run(&sh, rest),
         "fuzz" => fuzz::run(&sh, rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

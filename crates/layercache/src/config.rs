@@ -4,6 +4,7 @@ mod builder;
 mod environment;
 mod error;
 mod example;
+mod hidden;
 mod setting;
 mod show;
 

@@ -9,7 +9,7 @@ mod image;
 mod lab;
 mod layers;
 mod memory;
-mod page;
+pub(crate) mod page;
 mod plot;
 mod reads;
 mod remote;

@@ -39,11 +39,11 @@ pub(super) fn write(
 }
 
 /// Replaces what is between `<!-- NAME -->` and the next `<!-- end -->`.
-fn replace(page: &str, name: &str, with: &str) -> Result<String> {
+pub(crate) fn replace(page: &str, name: &str, with: &str) -> Result<String> {
     let mark = format!("<!-- {name} -->\n");
     let (before, rest) = page
         .split_once(&mark)
-        .with_context(|| format!("docs/performance.md has no mark `{name}`"))?;
+        .with_context(|| format!("the page has no mark `{name}`"))?;
     let (_, after) = rest
         .split_once("<!-- end -->")
         .with_context(|| format!("the mark `{name}` has no end"))?;
