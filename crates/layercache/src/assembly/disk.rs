@@ -42,7 +42,7 @@ pub(super) const SETTINGS: [Setting; 3] = [
     Setting::new(
         "max_bytes",
         ValueType::Size,
-        "What the layers may take: the least recently used are evicted beyond this.",
+        "What the layers may take: beyond this, layers are evicted.",
         Unset::Nothing("no limit but that of the file system"),
     )
     .such_as("\"200GiB\""),
