@@ -196,6 +196,22 @@ fn each_command_has_a_manual_page() {
     ] {
         assert!(pages.contains(page), "{page} is missing: {pages:?}");
     }
+    // What the units run and refer to is there.
+    let units = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/systemd");
+    for unit in std::fs::read_dir(units).unwrap() {
+        let text = std::fs::read_to_string(unit.unwrap().path()).unwrap();
+        let Some((_, command)) = text.split_once("ExecStart=/usr/local/bin/layercache --log-format text ")
+        else {
+            assert!(text.contains("[Timer]"), "{text}");
+            continue;
+        };
+        let command = command.split(' ').next().unwrap();
+        assert!(
+            text.contains(&format!("Documentation=man:layercache-{command}(1)")),
+            "{text}"
+        );
+        assert!(pages.contains(&format!("layercache-{command}.1")), "{command}");
+    }
     for page in pages {
         let text = std::fs::read_to_string(dir.join(&page)).unwrap();
         assert!(
