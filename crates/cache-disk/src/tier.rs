@@ -53,6 +53,8 @@ pub(crate) struct Store {
     pub(crate) oversize: Oversize,
     /// One layer is hashed at a time: it keeps a processor and a disk busy.
     pub(crate) hashing: Arc<Semaphore>,
+    /// One look for the metrics is under way at a time.
+    pub(crate) looking: Arc<Semaphore>,
     /// Whether leftovers were looked for.
     recovered: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl DiskTier {
             proven: Proven::default(),
             oversize: Oversize::default(),
             hashing: Arc::new(Semaphore::new(1)),
+            looking: Arc::new(Semaphore::new(1)),
             recovered: AtomicBool::new(false),
         };
         Ok(Self {

@@ -62,14 +62,12 @@ pub struct CachedLayer {
 }
 
 impl DiskTier {
-    /// How much the cache takes. Looks at every file's length, and tells the metrics.
+    /// How much the cache takes. Looks at every file's length.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub async fn usage(&self) -> Result<DiskUsage> {
-        let usage = self.off_the_runtime("usage", |store, dir| store.usage(dir)).await;
-        self.store.tell_usage(usage.as_ref().ok());
-        usage
+        self.off_the_runtime("usage", |store, dir| store.usage(dir)).await
     }
 
     /// What is in the cache. Looks at every file, whether a process has it open, and at the records of images; others go on meanwhile, and

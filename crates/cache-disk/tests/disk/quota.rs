@@ -295,6 +295,7 @@ async fn evictions_and_what_is_on_the_disk_are_told_to_the_metrics() {
         (value("evictions_total"), value("evicted_bytes_total")),
         (1.0, bytes_on_disk)
     );
+    tier.sample_metrics().await.unwrap();
     let usage = tier.usage().await.unwrap();
     assert_eq!(
         (value("disk_layers"), value("disk_bytes")),
@@ -303,6 +304,6 @@ async fn evictions_and_what_is_on_the_disk_are_told_to_the_metrics() {
     assert_eq!(value("disk_free_bytes"), usage.free_bytes as f64);
     fs::remove_dir_all(cache.dir()).unwrap();
     fs::write(cache.dir(), "no directory").unwrap();
-    tier.usage().await.unwrap_err();
+    tier.sample_metrics().await.unwrap_err();
     assert!(value("disk_bytes").is_nan() && value("disk_free_bytes").is_nan());
 }

@@ -66,7 +66,7 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
         .with_sample(move || {
             let disk = sampled.clone();
             async move {
-                if let Err(error) = disk.usage().await {
+                if let Err(error) = disk.sample_metrics().await {
                     tracing::warn!(%error, "how much the cache takes is unknown");
                 }
             }

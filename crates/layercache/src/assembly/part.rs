@@ -126,7 +126,8 @@ impl Part {
     }
 
     /// The same, with what brings up to date those metrics of it that cost a look, as at a directory; done whenever
-    /// [`Stack::sample_metrics`](super::Stack::sample_metrics) is. Dropping the future must cancel it.
+    /// [`Stack::sample_metrics`](super::Stack::sample_metrics) is. A scrape waits for it: what cannot be found out within a second is better
+    /// told as NaN. Dropping the future must stop it, but for what runs on a thread of its own, and nothing may pile up there.
     #[must_use]
     pub fn with_sample<F>(mut self, sample: impl Fn() -> F + Send + Sync + 'static) -> Self
     where

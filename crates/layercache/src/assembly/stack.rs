@@ -8,6 +8,7 @@ use cache_core::{
     InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result,
     SourceCounts,
 };
+use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use image_tree::{Access, ImageTree, LayerTree, TreeLimits, TreeStore, load_or_build};
 
@@ -97,12 +98,11 @@ impl Stack {
     }
 
     /// Brings the metrics up to date that cost a look: how many bytes are on the disks, and how many are free. To be done before
-    /// the metrics are read, as at each scrape; what cannot be found out is NaN. A look costs a system call per file of the cache.
-    /// Dropping the future cancels it.
+    /// the metrics are read, as at each scrape. A look costs a system call per file of the cache; what cannot be found out within a
+    /// second is NaN. Dropping the future is no harm: a look at a directory that has begun runs to its end, and no other begins before.
     pub async fn sample_metrics(&self) {
-        for sample in self.parts.iter().filter_map(|part| part.extras.sample.as_ref()) {
-            sample().await;
-        }
+        let samples = self.parts.iter().filter_map(|part| part.extras.sample.as_ref());
+        join_all(samples.map(|sample| sample())).await;
     }
 
     /// Opens a layer through the cache.
