@@ -28,6 +28,9 @@ pub struct Capabilities {
     pub read_while_write: bool,
     /// [`Tier::list`](crate::Tier::list) lists; without it the list is one [`ErrorKind::Permanent`] error.
     pub list: bool,
+    /// Its layers are kept on this machine: a read moves nothing over a network, and may take little longer than reading a clock. Only
+    /// what is [measured](crate::Metered) depends on it.
+    pub local: bool,
 }
 
 impl Capabilities {
@@ -37,6 +40,7 @@ impl Capabilities {
         verified: false,
         read_while_write: false,
         list: false,
+        local: false,
     };
 
     /// The same with [`random_access`](Self::random_access).
@@ -64,6 +68,13 @@ impl Capabilities {
     #[must_use]
     pub const fn with_list(mut self) -> Self {
         self.list = true;
+        self
+    }
+
+    /// The same with [`local`](Self::local).
+    #[must_use]
+    pub const fn with_local(mut self) -> Self {
+        self.local = true;
         self
     }
 }

@@ -222,6 +222,7 @@ impl LayerSource for DiskTier {
             .with_verified()
             .with_read_while_write()
             .with_list()
+            .with_local()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {

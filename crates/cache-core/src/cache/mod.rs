@@ -158,6 +158,8 @@ impl LayerSource for LayerCache {
         let mut capabilities = Capabilities::NONE;
         capabilities.random_access = self.0.sources.iter().any(|entry| of(entry).random_access);
         capabilities.verified = !self.0.early_reads && self.0.sources.iter().all(|entry| of(entry).verified);
+        // Where layers are kept on this machine they are read from there, but for the first time: what that moves is for its sources to tell.
+        capabilities.local = self.0.sources.iter().any(|entry| of(entry).local);
         capabilities
     }
 

@@ -22,9 +22,12 @@ use crate::{
 /// A source or tier that counts what goes through it, and is otherwise the same: in its [`SourceStats`], and in the
 /// [metrics](crate::metrics), under its name.
 ///
-/// How long it takes to open, create and commit is measured, and how long a read takes of a source that is not *local*. Local is what
-/// claims [`read_while_write`](Capabilities::read_while_write): a warm read of such a tier takes little longer than reading the clock
-/// twice, and is told to the metrics in bundles of 64, with the rest when its reader is dropped. What is cancelled is not counted.
+/// How long it takes to open, create and commit is measured, and how long a read takes of a source that is not
+/// [local](Capabilities::local). A warm read of one that is takes little longer than reading the clock twice, and is told to the metrics in
+/// bundles of 64 or of 1 MiB, with the rest when its reader is dropped. What is cancelled is not counted.
+///
+/// Bytes that pass two of these on their way count for both, and as moved from afar twice if neither is local: of a cache in a cache, measure the
+/// sources or the cache.
 #[derive(Debug)]
 pub struct Metered<S> {
     inner: S,
@@ -34,7 +37,7 @@ pub struct Metered<S> {
 impl<S: LayerSource> Metered<S> {
     /// Counts what goes through `inner`.
     pub fn new(inner: S) -> Self {
-        let local = inner.capabilities().read_while_write;
+        let local = inner.capabilities().local;
         let meter = Arc::new(Meter::new(inner.name(), local));
         let stats = Arc::default();
         Self {

@@ -260,6 +260,7 @@ impl LayerSource for SimTier {
         let mut capabilities = Capabilities::NONE.with_random_access().with_list();
         capabilities.verified = self.inner.kind != TierKind::Unverified;
         capabilities.read_while_write = self.inner.kind == TierKind::Local;
+        capabilities.local = self.inner.kind == TierKind::Local;
         capabilities
     }
 

@@ -198,6 +198,7 @@ pub(super) struct Faulty<T> {
     pub(super) inner: T,
     /// Writers fail once they have this many bytes.
     pub(super) full_at: u64,
+    /// Without it the tier is a shared one.
     pub(super) read_while_write: bool,
 }
 
@@ -210,6 +211,7 @@ impl<T: Tier> LayerSource for Faulty<T> {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.inner.capabilities();
         capabilities.read_while_write &= self.read_while_write;
+        capabilities.local &= self.read_while_write;
         capabilities
     }
 

@@ -147,12 +147,9 @@ fn to_another_cache_it_is_a_source_with_its_own_name_that_can_do_what_its_source
         builder.early_reads(early).build().unwrap()
     };
     assert_eq!(cache(true, false).name(), "inner");
-    let verified = Capabilities::NONE.with_verified();
-    assert_eq!(cache(true, false).capabilities(), verified.with_random_access());
-    assert_eq!(
-        cache(true, true).capabilities(),
-        Capabilities::NONE.with_random_access()
-    );
+    let ranges = Capabilities::NONE.with_random_access().with_local();
+    assert_eq!(cache(true, false).capabilities(), ranges.with_verified());
+    assert_eq!(cache(true, true).capabilities(), ranges);
     assert_eq!(cache(false, false).capabilities(), Capabilities::NONE);
 }
 

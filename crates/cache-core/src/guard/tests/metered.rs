@@ -1,12 +1,35 @@
+use async_trait::async_trait;
+
 use super::*;
-use crate::Metered;
+use crate::{Capabilities, Metered};
+
+/// As far away as its name says.
+#[derive(Debug)]
+struct Remote(Far);
+
+#[async_trait]
+impl LayerSource for Remote {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.0.capabilities();
+        capabilities.local = false;
+        capabilities
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        self.0.open(layer).await
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn how_long_a_far_source_takes_is_told_by_what_came_of_it() {
     let recorded = Recorded::default();
     let _listening = recorded.listen();
     let (tier, script) = far().await;
-    let tier = Metered::new(ReadOnly::new(tier));
+    let tier = Metered::new(Remote(tier));
     script.then([
         Act::WorkAfter(secs(2)),
         Act::WorkAfter(secs(3)),
