@@ -3,8 +3,9 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// After so many reads a tally is told.
+/// After so many reads a tally is told, and after so many bytes: a power of 2 each.
 const BUNDLE: u64 = 64;
+const BUNDLE_BYTES: u64 = 1 << 20;
 
 /// Reads, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,9 +27,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Counts a read, and returns what is to be told now, if it is time.
     pub(crate) fn add(&self, bytes: u64) -> Option<Reads> {
-        self.bytes.fetch_add(bytes, Relaxed);
-        let before = self.reads.fetch_add(1, Relaxed);
-        (before % BUNDLE == BUNDLE - 1).then(|| self.rest())
+        let had_bytes = self.bytes.fetch_add(bytes, Relaxed);
+        let had_reads = self.reads.fetch_add(1, Relaxed);
+        let full = passes(had_bytes, bytes, BUNDLE_BYTES) | passes(had_reads, 1, BUNDLE);
+        full.then(|| self.rest())
     }
 
     /// What was not told yet. Of several that ask at once, each gets a part of it.
@@ -50,6 +52,11 @@ impl Tally {
             bytes: self.bytes.load(Relaxed),
         }
     }
+}
+
+/// Whether a multiple of `bundle` is reached by adding to `before`. All is told whenever one is, so that less than a bundle is untold.
+fn passes(before: u64, added: u64, bundle: u64) -> bool {
+    (before ^ (before + added)) >= bundle
 }
 
 #[cfg(test)]
@@ -101,5 +108,16 @@ mod tests {
             bytes: BUNDLE,
         };
         assert_eq!(tally.add(1), Some(bundle));
+    }
+
+    #[test]
+    fn a_bundle_is_full_of_bytes_as_well() {
+        let tally = Tally::default();
+        assert_eq!(tally.add(BUNDLE_BYTES - 1), None);
+        let bundle = |reads, bytes| Some(Reads { reads, bytes });
+        assert_eq!(tally.add(1), bundle(2, BUNDLE_BYTES));
+        assert_eq!(tally.add(BUNDLE_BYTES - 1), None);
+        assert_eq!(tally.add(3 * BUNDLE_BYTES), bundle(2, 4 * BUNDLE_BYTES - 1));
+        assert_eq!(tally.add(1), bundle(1, 1));
     }
 }
