@@ -24,14 +24,6 @@ pub(super) enum FillError {
     Tier(Error),
 }
 
-impl FillError {
-    pub(super) fn error(&self) -> &Error {
-        match self {
-            Self::Source(error) | Self::DiffId(error) | Self::Tier(error) => error,
-        }
-    }
-}
-
 /// One passage of a layer from a source.
 pub(super) struct Fill<'a> {
     layer: &'a LayerDescriptor,

@@ -3,12 +3,12 @@
 use metrics::{Counter, Gauge, Histogram};
 
 use super::fill::FillError;
-use crate::Result;
 use crate::metrics::{
     ASKED_BYTES, FILL_SECONDS, FILLS, FILLS_UNDER_WAY, Metric, OPERATION, OUTCOME, Outcome, READS, RETRIES,
     Reads, TIER, UnderWay, WAITING_READERS, WRITE_BACK_QUEUE, WRITE_BACKS,
 };
 use crate::runtime::Instant;
+use crate::{Error, Result};
 
 /// The metrics of a cache as a whole.
 #[derive(Debug)]
@@ -42,6 +42,29 @@ impl Meters {
     }
 }
 
+/// Fills that failed by the fault of the source they came from, whichever tier they were to fill: an operator has to look at the source.
+#[derive(Debug)]
+pub(super) struct FailedFills([Counter; Outcome::COUNT]);
+
+impl FailedFills {
+    pub(super) fn new(source: &str) -> Self {
+        use Outcome::{Corrupt, Invalid, Unavailable};
+        Self(counters(FILLS, source, &[Unavailable, Corrupt, Invalid]))
+    }
+
+    fn count(&self, error: &Error) {
+        self.0[Outcome::from(error) as usize].increment(1);
+    }
+}
+
+fn counters(metric: Metric, tier: &str, outcomes: &[Outcome]) -> [Counter; Outcome::COUNT] {
+    let mut counters = [const { Counter::noop() }; Outcome::COUNT];
+    for &outcome in outcomes {
+        counters[outcome as usize] = metric.counter(&[(TIER, tier), (OUTCOME, outcome.name())]);
+    }
+    counters
+}
+
 /// The metrics of a tier that a cache fills.
 #[derive(Debug)]
 pub(super) struct FillMeters {
@@ -57,39 +80,37 @@ impl FillMeters {
     pub(super) fn new(tier: &str) -> Self {
         use Outcome::{Corrupt, Dropped, Hit, Invalid, Ok, Unavailable};
         let of_tier = [(TIER, tier)];
-        let counters = |metric: Metric, outcomes: &[Outcome]| {
-            let mut counters = [const { Counter::noop() }; Outcome::COUNT];
-            for &outcome in outcomes {
-                counters[outcome as usize] = metric.counter(&[(TIER, tier), (OUTCOME, outcome.name())]);
-            }
-            counters
-        };
         Self {
-            fills: counters(FILLS, &[Ok, Unavailable, Corrupt, Invalid]),
+            fills: counters(FILLS, tier, &[Ok, Unavailable, Corrupt, Invalid]),
             seconds: FILL_SECONDS.histogram(&of_tier),
             under_way: FILLS_UNDER_WAY.gauge(&of_tier),
-            write_backs: counters(WRITE_BACKS, &[Ok, Hit, Unavailable, Corrupt, Invalid, Dropped]),
+            write_backs: counters(
+                WRITE_BACKS,
+                tier,
+                &[Ok, Hit, Unavailable, Corrupt, Invalid, Dropped],
+            ),
             queue: WRITE_BACK_QUEUE.gauge(&of_tier),
             retries: RETRIES.counter(&[(TIER, tier), (OPERATION, "write_back")]),
         }
     }
 
-    /// Measures a fill while it runs, and counts it once it has ended.
+    /// Measures a fill from `source` while it runs, and counts it once it has ended: under the tier, or under whoever is to blame.
     pub(super) async fn fill<T>(
         &self,
+        source: &FailedFills,
         fill: impl Future<Output = Result<T, FillError>>,
     ) -> Result<T, FillError> {
         let _under_way = UnderWay::new(&self.under_way);
         let start = Instant::now();
         let filled = fill.await;
-        let outcome = match &filled {
+        match &filled {
             Ok(_) => {
                 self.seconds.record(start.elapsed().as_secs_f64());
-                Outcome::Ok
+                self.fills[Outcome::Ok as usize].increment(1);
             }
-            Err(failed) => Outcome::from(failed.error()),
-        };
-        self.fills[outcome as usize].increment(1);
+            Err(FillError::Tier(error)) => self.fills[Outcome::from(error) as usize].increment(1),
+            Err(FillError::Source(error) | FillError::DiffId(error)) => source.count(error),
+        }
         filled
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::meters::FillMeters;
+use super::meters::{FailedFills, FillMeters};
 use crate::{LayerSource, Leases, Tier};
 
 /// When a layer is copied from one source to another.
@@ -76,12 +76,14 @@ pub(super) struct Entry {
     pub(super) tier: Option<Arc<dyn Tier>>,
     /// Of a tier.
     pub(super) meters: Option<Arc<FillMeters>>,
+    pub(super) failed_fills: Arc<FailedFills>,
     pub(super) options: SourceOptions,
 }
 
 impl Entry {
     pub(super) fn source(source: Arc<dyn LayerSource>, options: SourceOptions) -> Self {
         Self {
+            failed_fills: Arc::new(FailedFills::new(source.name())),
             source,
             tier: None,
             meters: None,
@@ -92,6 +94,7 @@ impl Entry {
     pub(super) fn tier(tier: Arc<dyn Tier>, options: SourceOptions) -> Self {
         Self {
             meters: Some(Arc::new(FillMeters::new(tier.name()))),
+            failed_fills: Arc::new(FailedFills::new(tier.name())),
             source: Arc::clone(&tier) as _,
             tier: Some(tier),
             options,

@@ -96,7 +96,7 @@ impl Pilot {
                     };
                     let fill = fill.into(writer, progress);
                     let filled = match &cache.sources[tier].meters {
-                        Some(meters) => meters.fill(fill).await,
+                        Some(meters) => meters.fill(&entry.failed_fills, fill).await,
                         None => fill.await,
                     };
                     match filled {

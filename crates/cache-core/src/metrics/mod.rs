@@ -87,7 +87,7 @@ table! {
         "Readers that wait for a layer to be found or filled.";
 
     FILLS = Counter "layercache_fills_total",
-        "Fills of a tier from a farther source, and what came of them.";
+        "Fills of a tier from a farther source, and what came of them. A failed one counts for whoever is to blame, the tier or the source.";
     FILL_SECONDS = Histogram "layercache_fill_seconds",
         "How long a fill of a tier took that ended well, from the first byte to the commit.";
     FILLS_UNDER_WAY = Gauge "layercache_fills_under_way",
@@ -101,7 +101,7 @@ table! {
     RETRIES = Counter "layercache_retries_total",
         "Operations of a source that were tried again.";
     BREAKER_STATE = Gauge "layercache_breaker_state",
-        "1 for the state that the breaker of a tier is in, 0 for the others.";
+        "1 for the state that the breaker of a tier is in, 0 for the others. That a tier has recovered is noticed by the next request to it.";
     BREAKER_OPENINGS = Counter "layercache_breaker_openings_total",
         "How often the breaker of a tier opened, failed probes included.";
 

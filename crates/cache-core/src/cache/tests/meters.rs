@@ -3,7 +3,7 @@
 use cache_testkit::Recorded;
 
 use super::*;
-use crate::Digest;
+use crate::{Digest, ReadOnly};
 
 const NEAR: (&str, &str) = ("tier", "near");
 const ORIGIN: (&str, &str) = ("tier", "origin");
@@ -135,12 +135,87 @@ async fn a_fill_that_fails_or_panics_is_over() {
         cache.get(&layer).await.unwrap_err();
     }
     cache.flush().await;
-    let fills = |outcome| recorded.value("layercache_fills_total", &[NEAR, ("outcome", outcome)]);
-    assert_eq!((fills("ok"), fills("corrupt")), (0.0, 1.0));
+    assert_eq!(recorded.value("layercache_fills_total", &[]), 1.0);
     assert_eq!(recorded.value("layercache_waiting_readers", &[]), 0.0);
     assert_eq!(recorded.value("layercache_fills_under_way", &[]), 0.0);
     assert_eq!(requests(&recorded, ORIGIN, "stream", "corrupt"), 1.0);
     assert!(recorded.samples("layercache_fill_seconds", &[NEAR]).is_empty());
+}
+
+#[tokio::test]
+async fn a_fill_that_fails_counts_for_whoever_is_to_blame() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let bytes = layer_bytes(10_000);
+    let fills = || {
+        let of = |tier, outcome| recorded.value("layercache_fills_total", &[tier, ("outcome", outcome)]);
+        [
+            of(NEAR, "ok"),
+            of(NEAR, "unavailable"),
+            of(NEAR, "corrupt"),
+            of(ORIGIN, "unavailable"),
+            of(ORIGIN, "corrupt"),
+        ]
+    };
+    let open = async |near: Arc<dyn Tier>, acts: &[Act]| {
+        let cache = LayerCache::builder()
+            .tier(near)
+            .source(Script::origin("origin", &bytes, acts.iter().cloned()))
+            .build()
+            .unwrap();
+        let opened = cache.get(&descriptor(&bytes)).await;
+        opened.map(drop)
+    };
+    let full = || {
+        Arc::new(Faulty {
+            inner: MemoryTier::new("near", 1 << 30),
+            full_at: 5000,
+            read_while_write: true,
+        })
+    };
+
+    open(memory("near"), &[Act::CutAt(2000, cut())])
+        .await
+        .unwrap_err();
+    assert_eq!(fills(), [0.0, 0.0, 0.0, 1.0, 0.0]);
+    // Other bytes than the image claims.
+    open(memory("near"), &[Act::Flip(5_000)]).await.unwrap_err();
+    assert_eq!(fills(), [0.0, 0.0, 0.0, 1.0, 1.0]);
+    open(full(), &[]).await.unwrap();
+    assert_eq!(fills(), [0.0, 1.0, 0.0, 1.0, 1.0]);
+    open(memory("near"), &[]).await.unwrap();
+    assert_eq!(fills(), [1.0, 1.0, 0.0, 1.0, 1.0]);
+}
+
+#[tokio::test]
+async fn what_is_kept_on_this_machine_is_not_far_whatever_it_is_wrapped_in() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    let inner = composed(Script::origin("origin", &bytes, []));
+    let front = memory("front");
+    let outer = LayerCache::builder()
+        .tier(front.clone())
+        .source(Arc::new(Metered::new(inner)))
+        .build()
+        .unwrap();
+    assert_eq!(all(outer.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    outer.close().await;
+    assert_eq!(
+        recorded.value("layercache_read_bytes_total", &[("tier", "cache")]),
+        10_000.0
+    );
+    assert_eq!(recorded.value("layercache_far_bytes_total", &[]), 10_000.0);
+
+    let frozen = Metered::new(ReadOnly::new(front));
+    let reader = frozen.get(&layer).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), bytes);
+    assert_eq!(
+        recorded.value("layercache_read_bytes_total", &[("tier", "front")]),
+        10_000.0
+    );
+    assert_eq!(recorded.value("layercache_far_bytes_total", &[]), 10_000.0);
 }
 
 /// A tier that is not local, for this many bytes of a layer.
