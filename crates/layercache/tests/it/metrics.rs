@@ -270,7 +270,7 @@ fn spoken_of(text: &str) -> BTreeSet<&str> {
 #[test]
 fn the_documents_speak_of_what_is_measured() {
     let all: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
-    for name in ["operations.md", "grafana.json", "alerts.yml"] {
+    for name in ["operations.md", "grafana.json", "alerts.yml", "alerts.test.yml"] {
         let text = document(name);
         let unknown: Vec<_> = spoken_of(&text).difference(&all).copied().collect();
         assert!(unknown.is_empty(), "{name} speaks of {unknown:?}");
@@ -291,7 +291,8 @@ fn the_documents_speak_of_what_is_measured() {
         "the dashboard shows all of it"
     );
 
-    // Each alert says under its name what to do.
+    // Each alert says under its name what to do, and has a story.
+    let stories = document("alerts.test.yml");
     let alerts = document("alerts.yml");
     let alerts: Vec<_> = alerts
         .lines()
@@ -303,6 +304,10 @@ fn the_documents_speak_of_what_is_measured() {
         .collect();
     for alert in &alerts {
         assert!(advice.contains(alert), "{alert} is not explained");
+        assert!(
+            stories.contains(&format!("alertname: {alert}\n        exp_alerts:")),
+            "{alert} is never raised"
+        );
     }
     assert!(!alerts.is_empty());
 }
@@ -336,8 +341,10 @@ fn prometheus_understands_the_rules_and_the_dashboard() {
     let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     let sandbox = Sandbox::new();
     let dashboard = sandbox.write("dashboard.yml", rules.to_string());
-    let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/alerts.yml");
-    for rules in [dashboard, alerts] {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    for rules in [dashboard, docs.join("alerts.yml")] {
         promtool(&["check", "rules", rules.to_str().unwrap()], "");
     }
+    let stories = docs.join("alerts.test.yml");
+    promtool(&["test", "rules", stories.to_str().unwrap()], "");
 }
