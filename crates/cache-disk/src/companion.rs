@@ -72,8 +72,9 @@ impl Store {
             let new = NewFile::holding(&dir, bytes)?;
             new.sync().map(|()| new)
         })?;
-        let _quota = self.make_room_in_quota(&dir, digest, len)?;
-        self.when_full_evict(&dir, digest, len, &what, || new.replace(name))?;
+        self.with_room_in_quota(&dir, digest, len, || {
+            self.when_full_evict(&dir, digest, len, &what, || new.replace(name))
+        })?;
         // The layer may have been removed meanwhile, and its companions with it.
         if !dir.contains(&layer) {
             dir.unlink(name)

@@ -12,8 +12,6 @@ use crate::failure::failure;
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock};
 use crate::policy::{Facts, Standing, order};
-use crate::quarantine::{quarantined, release};
-use crate::records::pinned_layers;
 use crate::scan::{Files, companions_of, scan};
 use crate::tier::Store;
 
@@ -48,7 +46,7 @@ impl Store {
     /// All layers, in the order in which they are evicted.
     pub(crate) fn candidates(&self, dir: &Handle) -> Result<Vec<Candidate>> {
         let mut layers = self.scan(dir)?;
-        let pinned = pinned_layers(dir)?;
+        let pinned = self.pinned_layers(dir);
         let facts: Vec<_> = layers
             .iter()
             .filter_map(|(digest, files)| {
@@ -89,13 +87,13 @@ impl Store {
             candidates.retain(|candidate| !candidate.facts.open);
         }
         let evictable: u64 = candidates.iter().map(|candidate| candidate.facts.bytes).sum();
-        if evictable + quarantined(dir)?.bytes < needed {
+        if evictable + self.quarantined(dir).bytes < needed {
             return Ok(Evicted::default());
         }
         if planted::is("most-recently-used-evicted") {
             candidates.reverse();
         }
-        let released = release(dir)?.bytes;
+        let released = self.release(dir, needed).bytes;
         let mut evicted = self.evict_these(dir, &candidates, needed.saturating_sub(released));
         evicted.bytes += released;
         Ok(evicted)
@@ -166,13 +164,18 @@ pub(crate) fn sync_removal(dir: &Handle) -> io::Result<()> {
     dir.sync()
 }
 
+/// How often a layer is found locked before it counts as open: another process that asks the same has it locked for a moment.
+const LOOKS: usize = 3;
+
 /// Whether some process has the layer open: readers keep a shared lock on its file.
 fn is_open(dir: &Handle, digest: &Digest) -> bool {
-    let file = dir.open_file(&file_name(digest, LAYER));
-    file.is_ok_and(|file| {
-        matches!(
-            file.map(|file| file.try_lock()),
-            Some(Err(TryLockError::WouldBlock))
-        )
+    let Ok(Some(file)) = dir.open_file(&file_name(digest, LAYER)) else {
+        return false;
+    };
+    (0..LOOKS).all(|look| {
+        if look > 0 {
+            std::thread::yield_now();
+        }
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
     })
 }

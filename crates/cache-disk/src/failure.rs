@@ -1,6 +1,8 @@
 //! What a failed system call means for the caller of the tier, and how blocking work is run.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use cache_core::{Error, Result};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +22,20 @@ pub(crate) fn failure(what: &str, error: impl Into<io::Error>) -> Error {
         _ => Error::unavailable(message),
     }
     .caused_by(error)
+}
+
+/// Warns of what is done without, where it cannot be read: once, until it can be again, since it is tried often.
+#[derive(Debug, Default)]
+pub(crate) struct WarnOnce(AtomicBool);
+
+impl WarnOnce {
+    /// Notes that it could not be read, which means `so`; or, without an error, that it could.
+    pub(crate) fn note(&self, error: Option<&Error>, so: &str) {
+        let known = self.0.swap(error.is_some(), Relaxed);
+        if let Some(error) = error.filter(|_| !known) {
+            tracing::warn!(%error, "{so}");
+        }
+    }
 }
 
 /// Runs `work` off the runtime's threads. When the future is dropped, work that has begun runs to its end and work that

@@ -10,9 +10,7 @@ use crate::directory::Handle;
 use crate::evict::{Candidate, Evicted, sync_removal};
 use crate::failure::failure;
 use crate::policy::Standing;
-use crate::quarantine::release;
-use crate::quota::{LOCK, lock_quota};
-use crate::records::remove_forgotten;
+use crate::quota::under_quota_if_possible;
 use crate::recovery::remove_leftovers;
 use crate::tier::{DiskTier, Store};
 use crate::usage::DiskUsage;
@@ -122,7 +120,8 @@ impl DiskTier {
     /// more than `target_bytes`, or, without one, until the limits of the configuration are kept.
     ///
     /// # Errors
-    /// When the directory cannot be read or written. Some of it may be done then.
+    /// When the directory cannot be read or written. Some of it may be done then. What cannot be read or removed of the records of images or
+    /// the quarantine is only warned of.
     pub async fn gc(&self, target_bytes: Option<u64>) -> Result<GcReport> {
         self.gc_with(GcOptions::default().with_max_bytes(target_bytes))
             .await
@@ -151,10 +150,10 @@ impl DiskTier {
                     report.note(&digest, files.bytes);
                 }
             }
-            report.removed_quarantined = release(dir)?.layers;
+            report.removed_quarantined = store.release(dir, u64::MAX).layers;
             sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
             report.removed_leftovers = leftovers(dir)?;
-            store.end(dir, report)
+            under_quota_if_possible(dir, || store.end(dir, report))
         })
         .await
     }
@@ -165,10 +164,12 @@ impl Store {
         let mut report = GcReport::default();
         if !options.dry_run {
             report.removed_leftovers = leftovers(dir)?;
-            report.removed_quarantined = release(dir)?.layers;
+            report.removed_quarantined = self.release(dir, u64::MAX).layers;
         }
-        // Who stops with the lock does not stop an operator.
-        let _quota = lock_quota(dir).map_err(|error| failure(LOCK, error))?;
+        under_quota_if_possible(dir, || self.evict_as_told(dir, options, report))
+    }
+
+    fn evict_as_told(&self, dir: &Handle, options: &GcOptions, mut report: GcReport) -> Result<GcReport> {
         let mut usage = self.usage(dir)?;
         if options.dry_run {
             usage.bytes -= usage.quarantined_bytes;
@@ -199,11 +200,11 @@ impl Store {
         self.end(dir, report)
     }
 
-    /// Forgets the images of which nothing is left, and says what is.
+    /// Forgets the images of which nothing is left, and says what is. With the lock on the quota: records change.
     fn end(&self, dir: &Handle, mut report: GcReport) -> Result<GcReport> {
         let left = self.scan(dir)?;
         let is_there = |digest: &Digest| left.get(digest).is_some_and(|files| files.layer.is_some());
-        report.removed_images = remove_forgotten(dir, is_there)?;
+        report.removed_images = self.remove_forgotten(dir, is_there);
         let usage = self.usage(dir)?;
         (report.layers, report.bytes) = (usage.layers, usage.bytes);
         Ok(report)

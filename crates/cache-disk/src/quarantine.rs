@@ -7,6 +7,7 @@
 //!
 //! What is wrong of the same layer again takes the place of what was.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use cache_core::{Digest, Result};
@@ -19,7 +20,7 @@ use crate::failure::failure;
 use crate::layout::{INDEX, LAYER, QUARANTINE_DIR, file_name, parse_file_name};
 use crate::lock::{Attempt, FileLock};
 use crate::scan::{companions_of, for_each_name};
-use crate::tier::DiskTier;
+use crate::tier::{DiskTier, Store};
 
 /// How much is in quarantine, or was taken out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,21 @@ impl DiskTier {
             quarantine(dir, &of).map_err(|error| failure("put the layer into quarantine", error))
         });
         done.await.map_err(|error| error.of_layer(digest))
+    }
+
+    /// Whether something of a layer is in quarantine. It may have had to make room since it was put there.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be looked into.
+    pub async fn is_quarantined(&self, digest: &Digest) -> Result<bool> {
+        let of = *digest;
+        let looked = self.off_the_runtime("look into the quarantine of", move |_, dir| {
+            let place = dir.existing_subdir(QUARANTINE_DIR);
+            let place = place.map_err(|error| failure("look into the quarantine", error))?;
+            let stat = |place| rustix::fs::statat(place, file_name(&of, LAYER), AtFlags::SYMLINK_NOFOLLOW);
+            Ok(place.is_some_and(|place| stat(place).is_ok()))
+        });
+        looked.await.map_err(|error| error.of_layer(digest))
     }
 }
 
@@ -64,27 +80,75 @@ fn quarantine(dir: &Handle, digest: &Digest) -> io::Result<bool> {
     Ok(found)
 }
 
-/// How much is in quarantine. Blocks.
-pub(crate) fn quarantined(dir: &Handle) -> Result<Quarantined> {
-    visit(dir, |_, _| Ok(())).map_err(|error| failure("look into the quarantine", error))
+/// What is in quarantine of one layer.
+#[derive(Debug)]
+struct Evidence {
+    names: Vec<String>,
+    has_layer: bool,
+    bytes: u64,
+    /// When it was put there, as the file system tells: seconds and nanoseconds.
+    since: (i64, i64),
 }
 
-/// Takes everything out of quarantine, for good; what that was. Blocks.
-pub(crate) fn release(dir: &Handle) -> Result<Quarantined> {
-    let released = visit(dir, |place, name| unlink_at(place, name).map(drop));
-    released.map_err(|error| failure("empty the quarantine", error))
+impl Quarantined {
+    fn add(&mut self, evidence: &Evidence) {
+        self.layers += u64::from(evidence.has_layer);
+        self.bytes += evidence.bytes;
+    }
 }
 
-fn visit(
-    dir: &Handle,
-    mut each: impl FnMut(&std::os::fd::OwnedFd, &str) -> io::Result<()>,
-) -> io::Result<Quarantined> {
-    let mut found = Quarantined::default();
+impl Store {
+    /// How much is in quarantine; nothing where that cannot be told, since evicting has to be possible. Blocks.
+    pub(crate) fn quarantined(&self, dir: &Handle) -> Quarantined {
+        let mut all = Quarantined::default();
+        for evidence in self.evidence(dir) {
+            all.add(&evidence);
+        }
+        all
+    }
+
+    /// Takes layers out of quarantine for good, those that were put there first, until `needed` bytes are gone; what that was. Blocks.
+    pub(crate) fn release(&self, dir: &Handle, needed: u64) -> Quarantined {
+        let mut released = Quarantined::default();
+        let mut evidence = self.evidence(dir);
+        evidence.sort_by(|one, other| (one.since, &one.names).cmp(&(other.since, &other.names)));
+        for evidence in evidence {
+            if released.bytes >= needed {
+                break;
+            }
+            let gone = dir.existing_subdir(QUARANTINE_DIR).and_then(|place| match place {
+                Some(place) => evidence
+                    .names
+                    .iter()
+                    .try_for_each(|name| unlink_at(&place, name).map(drop)),
+                None => Ok(()),
+            });
+            match gone {
+                Ok(()) => released.add(&evidence),
+                Err(error) => {
+                    let error = failure("take a layer out of quarantine", error);
+                    tracing::warn!(%error, name = evidence.names[0], "what is in quarantine stays there");
+                }
+            }
+        }
+        released
+    }
+
+    fn evidence(&self, dir: &Handle) -> Vec<Evidence> {
+        let found = evidence(dir).map_err(|error| failure("look into the quarantine", error));
+        let so = "what is in quarantine is left alone, and counts as nothing";
+        self.quarantine_unread.note(found.as_ref().err(), so);
+        found.unwrap_or_default()
+    }
+}
+
+fn evidence(dir: &Handle) -> io::Result<Vec<Evidence>> {
+    let mut found = BTreeMap::<Digest, Evidence>::new();
     let Some(place) = dir.existing_subdir(QUARANTINE_DIR)? else {
-        return Ok(found);
+        return Ok(Vec::new());
     };
     for_each_name(&place, |name| {
-        let Some((_, kind)) = parse_file_name(name) else {
+        let Some((digest, kind)) = parse_file_name(name) else {
             return Ok(());
         };
         let stat = match rustix::fs::statat(&place, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -92,11 +156,20 @@ fn visit(
             stat => stat?,
         };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            each(&place, name)?;
-            found.layers += u64::from(kind == LAYER);
-            found.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            // The time of a rename is that of the last change of what the file system knows of the file.
+            let since = (stat.st_ctime, stat.st_ctime_nsec.cast_signed());
+            let of_layer = found.entry(digest).or_insert(Evidence {
+                names: Vec::new(),
+                has_layer: false,
+                bytes: 0,
+                since,
+            });
+            of_layer.names.push(name.to_owned());
+            of_layer.has_layer |= kind == LAYER;
+            of_layer.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            of_layer.since = of_layer.since.max(since);
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(found.into_values().collect())
 }

@@ -16,11 +16,9 @@ use crate::evict::Purpose;
 use crate::failure::{failure, is_full};
 use crate::layout::QUOTA_LOCK;
 use crate::lock::{Attempt, FileLock, Holder};
-use crate::quarantine::quarantined;
 use crate::tier::Store;
 
-/// How long a holder of the quota lock may show no progress. It is held for milliseconds, or shows some each second, unless its holder
-/// is stopped.
+/// How long a holder of the quota lock may show no progress. It shows some each second, unless it is stopped.
 const QUOTA_LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the quota lock is waited for at most, however many others come first.
 const QUOTA_LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -31,7 +29,7 @@ const POLL: Duration = Duration::from_millis(5);
 const FULL_RETRIES: usize = 8;
 
 /// What locking the quota does, for its failure.
-pub(crate) const LOCK: &str = "lock the quota";
+const LOCK: &str = "lock the quota";
 
 impl Store {
     /// Evicts until `incoming` more bytes leave `min_free_bytes` of the disk free.
@@ -44,32 +42,33 @@ impl Store {
             return Ok(());
         }
         // Others may be making room as well: under the lock only what is missing then is evicted. Without it as well: the disk is full.
-        let _quota = lock_quota(dir).map_err(|error| failure(LOCK, error))?;
-        let evicted = self.evict(dir, Some(keep), missing()?, Purpose::Disk)?;
-        let mut waited = Duration::ZERO;
-        while missing()? > 0 {
-            if evicted.bytes == 0 || waited >= FREEING_WAIT {
-                return Err(Error::unavailable(format!(
-                    "the disk is full: {} bytes of it are to be left free",
-                    self.config.min_free_bytes
-                )));
+        under_quota_if_possible(dir, || {
+            let evicted = self.evict(dir, Some(keep), missing()?, Purpose::Disk)?;
+            let mut waited = Duration::ZERO;
+            while missing()? > 0 {
+                if evicted.bytes == 0 || waited >= FREEING_WAIT {
+                    return Err(Error::unavailable(format!(
+                        "the disk is full: {} bytes of it are to be left free",
+                        self.config.min_free_bytes
+                    )));
+                }
+                thread::sleep(POLL);
+                waited += POLL;
             }
-            thread::sleep(POLL);
-            waited += POLL;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Evicts until `incoming` more bytes of the layer `keep` are within `max_bytes`. The room is the caller's for as long
-    /// as it keeps what this returns.
-    pub(crate) fn make_room_in_quota(
+    /// Evicts until `incoming` more bytes of the layer `keep` are within `max_bytes`, and does `work` while the room is there.
+    pub(crate) fn with_room_in_quota<T>(
         &self,
         dir: &Handle,
         keep: &Digest,
         incoming: u64,
-    ) -> Result<Option<FileLock>> {
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let Some(max) = self.config.max_bytes.filter(|_| !planted::is("quota-ignored")) else {
-            return Ok(None);
+            return work();
         };
         let locked = self.when_full_evict(dir, keep, 1, LOCK, || match lock_quota(dir)? {
             Attempt::Held(lock) => Ok(Ok(lock)),
@@ -77,22 +76,21 @@ impl Store {
             Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
         })?;
         if locked.is_err() && planted::is("layer-appears-without-the-quota") {
-            return Ok(None);
+            return work();
         }
         // A layer that appears without the lock may be one too many.
         let quota = locked.map_err(stalled)?;
         quota.beat_during(|| {
             let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
-            let used = used.saturating_add(quarantined(dir)?.bytes);
+            let used = used.saturating_add(self.quarantined(dir).bytes);
             let over = used.saturating_add(incoming).saturating_sub(max);
             if over > 0 && self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes < over {
                 return Err(Error::unavailable(format!(
                     "no room within the quota of {max} bytes: the other layers are being filled or removed"
                 )));
             }
-            Ok(())
-        })?;
-        Ok(Some(quota))
+            work()
+        })
     }
 
     /// Does `work`, evicting `needed` bytes each time the file system has no room for it.
@@ -124,9 +122,28 @@ pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Does `work` with the lock on the quota, and shows progress meanwhile: others give up on a holder that shows none, and what they have
+/// fetched is lost for it. Fails when the lock is not to be had. Blocks.
+pub(crate) fn under_quota<T>(dir: &Handle, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match lock_quota(dir).map_err(|error| failure(LOCK, error))? {
+        Attempt::Held(quota) => quota.beat_during(work),
+        Attempt::Busy(holder) => Err(stalled(holder)),
+        Attempt::NoRoom => Err(failure(LOCK, io::Error::from(io::ErrorKind::StorageFull))),
+    }
+}
+
+/// The same for what only removes: it goes on without the lock where that is not to be had, since who stops with it stops no operator,
+/// and no full disk from being emptied. Blocks.
+pub(crate) fn under_quota_if_possible<T>(dir: &Handle, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match lock_quota(dir).map_err(|error| failure(LOCK, error))? {
+        Attempt::Held(quota) => quota.beat_during(work),
+        Attempt::Busy(_) | Attempt::NoRoom => work(),
+    }
+}
+
 /// Waits for the lock that makes room a question of one process at a time, for as long as its holders make progress: `Busy` when one
 /// does not, `NoRoom` when the disk is so full that nobody can hold it. Blocks.
-pub(crate) fn lock_quota(dir: &Handle) -> io::Result<Attempt> {
+fn lock_quota(dir: &Handle) -> io::Result<Attempt> {
     let began = Instant::now();
     let mut seen: Option<(Holder, Instant)> = None;
     loop {
@@ -147,7 +164,7 @@ pub(crate) fn lock_quota(dir: &Handle) -> io::Result<Attempt> {
 }
 
 /// The error for want of the quota lock.
-pub(crate) fn stalled(holder: Holder) -> Error {
+fn stalled(holder: Holder) -> Error {
     let who = holder
         .pid
         .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -279,6 +296,24 @@ mod tests {
                 .message()
                 .contains(&std::process::id().to_string())
         );
+    }
+
+    #[test]
+    fn who_shows_progress_is_waited_for_however_long_it_takes() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = tier(root.path()).store.directory.current().unwrap();
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let long_work = || {
+            begun.send(()).unwrap();
+            thread::sleep(QUOTA_LOCK_PATIENCE + Duration::from_secs(1));
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| under_quota(&dir, long_work));
+            has_begun.recv().unwrap();
+            under_quota(&dir, || Ok(())).unwrap();
+            first.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading a layer's file, while it is written and after.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -19,6 +19,9 @@ use crate::failure::{blocking, failure};
 /// How much is read at once, in bytes: what a read that has to wait for the disk allocates, and how long the page cache
 /// is copied from before other tasks get their turn.
 const PIECE_LEN: usize = 256 * 1024;
+
+/// How often the lock on a layer is tried to get, which whoever looks for layers that are open has for a moment.
+const LOCK_TRIES: usize = 3;
 
 /// An open layer. It holds the file's descriptor: whatever happens to the name, the bytes stay readable.
 #[derive(Debug)]
@@ -69,7 +72,12 @@ impl DiskReader {
     /// What is written is the layer. From now on a shared lock on the file tells those who need room on the disk that
     /// removing it frees none; it does not matter if the lock is not to be had.
     pub(crate) fn end(&self) {
-        let _ = self.file.try_lock_shared();
+        for _ in 0..LOCK_TRIES {
+            if !matches!(self.file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::yield_now();
+        }
         self.complete.store(true, Release);
     }
 

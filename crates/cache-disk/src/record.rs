@@ -3,7 +3,7 @@
 //! ```text
 //! <dir>/image/<64 hex>   JSON of at most 256 KiB, on one line:
 //! {"version":1,"name":"docker.io/library/debian:12","platform":"linux/amd64","manifest":"sha256:...",
-//!  "layers":["sha256:...","sha256:..."],"pinned":false}
+//!  "layers":["sha256:...","sha256:..."],"lengths":[131072,2048],"pinned":false}
 //! ```
 //!
 //! The hex digits are the SHA-256 of name and platform with a line break in between. What stands in such a file is hostile until it
@@ -32,6 +32,8 @@ pub struct ImageRecord {
     pub manifest: Option<Digest>,
     /// The layers, the base first; at most 1024.
     pub layers: Vec<Digest>,
+    /// Bytes of each of `layers`, in their order; empty where these are not known.
+    pub lengths: Vec<u64>,
     /// Whether the layers are evicted after all others.
     pub pinned: bool,
 }
@@ -45,6 +47,8 @@ struct Stored {
     platform: String,
     manifest: Option<String>,
     layers: Vec<String>,
+    #[serde(default)]
+    lengths: Vec<u64>,
     pinned: bool,
 }
 
@@ -71,6 +75,7 @@ impl ImageRecord {
             platform: platform.into(),
             manifest: None,
             layers,
+            lengths: Vec::new(),
             pinned: false,
         }
     }
@@ -79,6 +84,13 @@ impl ImageRecord {
     #[must_use]
     pub fn with_manifest(mut self, manifest: impl Into<Option<Digest>>) -> Self {
         self.manifest = manifest.into();
+        self
+    }
+
+    /// The same with [`lengths`](Self::lengths).
+    #[must_use]
+    pub fn with_lengths(mut self, lengths: Vec<u64>) -> Self {
+        self.lengths = lengths;
         self
     }
 
@@ -101,7 +113,7 @@ impl ImageRecord {
         }
         Err(Error::permanent(format!(
             "an image has a name of 1 to {MAX_NAME_LEN} bytes, a platform of at most {MAX_PLATFORM_LEN}, neither with control \
-             characters, and at most {MAX_LAYERS} layers"
+             characters, at most {MAX_LAYERS} layers, and a length for all of them or none"
         )))
     }
 
@@ -112,6 +124,7 @@ impl ImageRecord {
             && plain(&self.name)
             && plain(&self.platform)
             && self.layers.len() <= MAX_LAYERS
+            && (self.lengths.is_empty() || self.lengths.len() == self.layers.len())
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
@@ -121,6 +134,7 @@ impl ImageRecord {
             platform: self.platform.clone(),
             manifest: self.manifest.map(|digest| digest.to_string()),
             layers: self.layers.iter().map(Digest::to_string).collect(),
+            lengths: self.lengths.clone(),
             pinned: self.pinned,
         };
         serde_json::to_vec(&stored).map_err(|error| {
@@ -159,6 +173,7 @@ fn parse(stored: Stored) -> Option<ImageRecord> {
         platform: stored.platform,
         manifest,
         layers: layers.collect::<Option<_>>()?,
+        lengths: stored.lengths,
         pinned: stored.pinned,
     })
 }
@@ -171,6 +186,7 @@ mod tests {
         let layers = vec![Digest::sha256_of(b"base"), Digest::sha256_of(b"app")];
         ImageRecord::new("docker.io/library/debian:12", "linux/amd64", layers)
             .with_manifest(Digest::sha256_of(b"manifest"))
+            .with_lengths(vec![131_072, 2048])
             .with_pinned(true)
     }
 
@@ -194,7 +210,8 @@ mod tests {
             "\u{10ffff}".repeat(MAX_NAME_LEN / 4),
             "p".repeat(MAX_PLATFORM_LEN),
             layers,
-        );
+        )
+        .with_lengths(vec![u64::MAX; MAX_LAYERS]);
         assert!(longest.check().is_ok());
         assert!(longest.encode().unwrap().len() <= MAX_RECORD_LEN);
     }
@@ -209,7 +226,8 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_broken() {
-        let changes: [(&str, &str); 8] = [
+        let changes: [(&str, &str); 9] = [
+            ("131072,", ""),
             ("{", ""),
             ("\"version\":1", "\"version\":1,\"more\":2"),
             ("\"version\":1,", ""),
@@ -252,6 +270,7 @@ mod tests {
             ImageRecord::new("a", "p".repeat(MAX_PLATFORM_LEN + 1), Vec::new()),
             ImageRecord::new("a", "\t", Vec::new()),
             ImageRecord::new("a", "", vec![digest; MAX_LAYERS + 1]),
+            ImageRecord::new("a", "", vec![digest; 2]).with_lengths(vec![1]),
         ] {
             assert!(wrong.check().is_err(), "{:?} {:?}", wrong.name, wrong.platform);
         }

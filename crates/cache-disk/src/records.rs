@@ -14,9 +14,8 @@ use rustix::fs::AtFlags;
 use crate::directory::Handle;
 use crate::failure::failure;
 use crate::layout::{self, IMAGE_DIR, LAYER};
-use crate::lock::{Attempt, FileLock};
 use crate::publish::NewFile;
-use crate::quota::{LOCK, lock_quota, stalled};
+use crate::quota::under_quota;
 use crate::record::{Decoded, ImageRecord, MAX_RECORD_LEN, decode, file_name};
 use crate::scan::{for_each_name, modified};
 use crate::tier::{DiskTier, Store};
@@ -27,35 +26,82 @@ const MAX_FILES: usize = 2 * MAX_RECORDS;
 const MAX_RECORDS: usize = 4096;
 
 impl DiskTier {
-    /// The images that are remembered, by name and platform. Files that are no records are passed over.
+    /// The images that are remembered, by name and platform. Files that are no records are passed over, and with a warning those that
+    /// cannot be read.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub async fn images(&self) -> Result<Vec<ImageRecord>> {
-        self.off_the_runtime("list the images of", |_, dir| images(dir))
+        self.off_the_runtime("list the images of", |store, dir| store.images(dir))
             .await
     }
 
     /// Remembers an image, in place of what was known of it. One that was pinned stays pinned. Does nothing for one that is not, and of
-    /// which no layer is there. A dropped future may or may not have done it.
+    /// which no layer is there; and, with a warning, where another version of this program has remembered it. A dropped future may or may
+    /// not have done it.
     ///
     /// # Errors
-    /// `Permanent` for a name or a number of layers beyond the limits of [`ImageRecord`]; `Unavailable` when there is no room, when all
-    /// 4096 images that are remembered are pinned, and when another process keeps the lock on the quota.
+    /// `Permanent` for a name or a number of layers beyond the limits of [`ImageRecord`], and for one to be pinned that another version has
+    /// remembered; `Unavailable` when there is no room, when none of the 4096 images that are remembered may be forgotten, and when another
+    /// process keeps the lock on the quota.
     pub async fn record_image(&self, record: ImageRecord) -> Result<()> {
+        self.remember(record, true).await
+    }
+
+    /// The same for an image of which not all layers could be brought: what is known of it stays, and its pin on layers that are there.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn record_partial_image(&self, record: ImageRecord) -> Result<()> {
+        self.remember(record, false).await
+    }
+
+    async fn remember(&self, record: ImageRecord, replace: bool) -> Result<()> {
         let remember = move |_: &Arc<Store>, dir: &Arc<Handle>| {
             record.check()?;
-            let _lock = lock(dir)?;
-            let known = find(dir, &record.file_name())?;
-            let pinned = record.pinned || known.is_some_and(|known| known.pinned);
-            let is_there = |digest| dir.contains(&layout::file_name(digest, LAYER));
-            if !pinned && !record.layers.iter().any(is_there) {
-                return Ok(());
-            }
-            make_room(dir, &record)?;
-            write(dir, &record.with_pinned(pinned), pinned)
+            under_quota(dir, || {
+                let known = match read(dir, &record.file_name())? {
+                    Some(Decoded::Foreign) if record.pinned => return Err(foreign()),
+                    Some(Decoded::Foreign) => {
+                        tracing::warn!(
+                            image = record.name,
+                            "another version has remembered the image: that is left as it is"
+                        );
+                        return Ok(());
+                    }
+                    Some(Decoded::Record(_)) if !replace => return Ok(()),
+                    Some(Decoded::Record(known)) => Some(known),
+                    Some(Decoded::Broken) | None => None,
+                };
+                let pinned = record.pinned || known.is_some_and(|known| known.pinned);
+                let is_there = |digest| dir.contains(&layout::file_name(digest, LAYER));
+                if !pinned && !record.layers.iter().any(is_there) {
+                    return Ok(());
+                }
+                make_room(dir, &record)?;
+                write(dir, &record.with_pinned(pinned), pinned)
+            })
         };
         self.off_the_runtime("remember an image in", remember).await
+    }
+
+    /// Has the layers of an image that is remembered evicted after all others; what is known of it, or `None` where it is not remembered. A
+    /// dropped future may or may not have done it.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn pin_image(&self, name: &str, platform: &str) -> Result<Option<ImageRecord>> {
+        let file = file_name(name, platform);
+        let pin = move |_: &Arc<Store>, dir: &Arc<Handle>| {
+            under_quota(dir, || {
+                let Some(record) = find_to_change(dir, &file)? else {
+                    return Ok(None);
+                };
+                let record = record.with_pinned(true);
+                write(dir, &record, true).map(|()| Some(record))
+            })
+        };
+        self.off_the_runtime("pin an image in", pin).await
     }
 
     /// Lets the layers of an image be evicted as others are, unless another one that is pinned has them as well; whether it was pinned. A
@@ -66,11 +112,12 @@ impl DiskTier {
     pub async fn unpin_image(&self, name: &str, platform: &str) -> Result<bool> {
         let file = file_name(name, platform);
         let unpin = move |_: &Arc<Store>, dir: &Arc<Handle>| {
-            let _lock = lock(dir)?;
-            match find(dir, &file)?.filter(|record| record.pinned) {
-                None => Ok(false),
-                Some(record) => write(dir, &record.with_pinned(false), true).map(|()| true),
-            }
+            under_quota(dir, || {
+                match find_to_change(dir, &file)?.filter(|record| record.pinned) {
+                    None => Ok(false),
+                    Some(record) => write(dir, &record.with_pinned(false), true).map(|()| true),
+                }
+            })
         };
         self.off_the_runtime("unpin an image in", unpin).await
     }
@@ -92,45 +139,69 @@ fn write(dir: &Arc<Handle>, record: &ImageRecord, durable: bool) -> Result<()> {
     written.map_err(|error| failure("write the record of an image", error))
 }
 
-/// What is being changed is not read for an eviction meanwhile, nor changed by others.
-fn lock(dir: &Handle) -> Result<FileLock> {
-    match lock_quota(dir).map_err(|error| failure(LOCK, error))? {
-        Attempt::Held(lock) => Ok(lock),
-        Attempt::Busy(holder) => Err(stalled(holder)),
-        Attempt::NoRoom => Err(Error::unavailable("the disk is full")),
-    }
-}
-
-/// The images that are remembered, by name and platform. Blocks.
-pub(crate) fn images(dir: &Handle) -> Result<Vec<ImageRecord>> {
-    let mut images = Vec::new();
-    for name in names(dir)? {
-        images.extend(find(dir, &name)?);
-    }
-    images.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
-    Ok(images)
-}
-
-/// The layers that an image has which is pinned. Blocks.
-pub(crate) fn pinned_layers(dir: &Handle) -> Result<BTreeSet<Digest>> {
-    let images = images(dir)?.into_iter().filter(|image| image.pinned);
-    Ok(images.flat_map(|image| image.layers).collect())
-}
-
-/// Removes the records of images that are not pinned and of which no layer is there, and what are no records; how many. Blocks.
-pub(crate) fn remove_forgotten(dir: &Handle, is_there: impl Fn(&Digest) -> bool) -> Result<u64> {
-    let mut removed = 0;
-    for name in names(dir)? {
-        let forgotten = match read(dir, &name)? {
-            Some(Decoded::Record(image)) => !image.pinned && !image.layers.iter().any(&is_there),
-            Some(Decoded::Broken) => true,
-            Some(Decoded::Foreign) | None => false,
-        };
-        if forgotten {
-            removed += u64::from(remove(dir, &name)?);
+impl Store {
+    /// The images that are remembered, by name and platform. Blocks.
+    pub(crate) fn images(&self, dir: &Handle) -> Result<Vec<ImageRecord>> {
+        let (mut images, mut unread) = (Vec::new(), None);
+        for name in names(dir)? {
+            match find(dir, &name) {
+                Ok(found) => images.extend(found),
+                Err(error) => unread = Some(error),
+            }
         }
+        self.note_unread(unread.as_ref());
+        images.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
+        Ok(images)
     }
-    Ok(removed)
+
+    /// The same, and none where they cannot be listed: a cache that evicts wrongly is better than one that takes no layer. Blocks.
+    pub(crate) fn readable_images(&self, dir: &Handle) -> Vec<ImageRecord> {
+        self.images(dir).unwrap_or_else(|error| {
+            self.note_unread(Some(&error));
+            Vec::new()
+        })
+    }
+
+    fn note_unread(&self, error: Option<&Error>) {
+        let so = "images count as not remembered and not pinned whose records cannot be read";
+        self.records_unread.note(error, so);
+    }
+
+    /// The layers that an image has which is pinned. Blocks.
+    pub(crate) fn pinned_layers(&self, dir: &Handle) -> BTreeSet<Digest> {
+        let images = self.readable_images(dir).into_iter();
+        let pinned = images.filter(|image| image.pinned);
+        pinned.flat_map(|image| image.layers).collect()
+    }
+
+    /// Removes the records of images that are not pinned and of which no layer is there, and what are no records; how many. What cannot be
+    /// read or removed stays. Blocks.
+    pub(crate) fn remove_forgotten(&self, dir: &Handle, is_there: impl Fn(&Digest) -> bool) -> u64 {
+        let removed_if_forgotten = |name: &str| {
+            let forgotten = match read(dir, name)? {
+                Some(Decoded::Record(image)) => !image.pinned && !image.layers.iter().any(&is_there),
+                Some(Decoded::Broken) => true,
+                Some(Decoded::Foreign) | None => false,
+            };
+            Ok(forgotten && remove(dir, name)?)
+        };
+        let (mut removed, mut failed) = (0, None);
+        match names(dir) {
+            Ok(names) => {
+                for name in names {
+                    match removed_if_forgotten(&name) {
+                        Ok(gone) => removed += u64::from(gone),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+        if let Some(error) = failed {
+            tracing::warn!(%error, "not all images of which nothing is left are forgotten");
+        }
+        removed
+    }
 }
 
 /// Forgets images until there is room for the record of another one.
@@ -149,18 +220,22 @@ fn make_room(dir: &Handle, new: &ImageRecord) -> Result<()> {
     for name in names {
         let stat = rustix::fs::statat(dir, path(&name), AtFlags::SYMLINK_NOFOLLOW);
         let recorded = stat.map_or(SystemTime::UNIX_EPOCH, |stat| modified(&stat));
-        if !find(dir, &name)?.is_some_and(|image| image.pinned) {
+        // What is pinned stays, and what may be: that of another version, and what cannot be read.
+        let may_go = match read(dir, &name) {
+            Ok(Some(Decoded::Record(image))) => !image.pinned,
+            Ok(Some(Decoded::Broken) | None) => true,
+            Ok(Some(Decoded::Foreign)) | Err(_) => false,
+        };
+        if may_go {
             oldest.push((recorded, name));
         }
     }
-    if oldest.len() < excess {
-        return Err(Error::unavailable(format!(
-            "{MAX_RECORDS} images are pinned already: unpin some"
-        )));
-    }
     oldest.sort_unstable();
-    for (_, name) in &oldest[..excess] {
-        remove(dir, name)?;
+    let gone = oldest.iter().filter(|(_, name)| remove(dir, name).is_ok());
+    if gone.take(excess).count() < excess {
+        return Err(Error::unavailable(format!(
+            "{MAX_RECORDS} images are pinned or remembered by another version already: unpin some"
+        )));
     }
     Ok(())
 }
@@ -187,6 +262,21 @@ fn find(dir: &Handle, name: &str) -> Result<Option<ImageRecord>> {
         Some(Decoded::Record(image)) => Some(image),
         _ => None,
     })
+}
+
+/// The record of this name, to be written again.
+fn find_to_change(dir: &Handle, name: &str) -> Result<Option<ImageRecord>> {
+    match read(dir, name)? {
+        Some(Decoded::Record(image)) => Ok(Some(image)),
+        Some(Decoded::Foreign) => Err(foreign()),
+        Some(Decoded::Broken) | None => Ok(None),
+    }
+}
+
+fn foreign() -> Error {
+    Error::permanent(
+        "another version of this program has remembered the image: use that one to pin or unpin it",
+    )
 }
 
 /// What the file of this name is; `None` when it is not there.

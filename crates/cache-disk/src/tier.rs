@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use crate::DiskConfig;
 use crate::directory::{Directory, Handle};
 use crate::evict::{remove_files, sync_removal};
-use crate::failure::{blocking, failure};
+use crate::failure::{WarnOnce, blocking, failure};
 use crate::layout::{LAYER, file_name};
 use crate::lock::{Attempt, FileLock, Holder, Patience};
 use crate::meters::Meters;
@@ -51,6 +51,8 @@ pub(crate) struct Store {
     pub(crate) meters: Meters,
     pub(crate) proven: Proven,
     pub(crate) oversize: Oversize,
+    pub(crate) records_unread: WarnOnce,
+    pub(crate) quarantine_unread: WarnOnce,
     /// One layer is hashed at a time: it keeps a processor and a disk busy.
     pub(crate) hashing: Arc<Semaphore>,
     /// One look for the metrics is under way at a time.
@@ -88,6 +90,8 @@ impl DiskTier {
             evicted_layers: AtomicU64::new(0),
             proven: Proven::default(),
             oversize: Oversize::default(),
+            records_unread: WarnOnce::default(),
+            quarantine_unread: WarnOnce::default(),
             hashing: Arc::new(Semaphore::new(1)),
             looking: Arc::new(Semaphore::new(1)),
             recovered: AtomicBool::new(false),

@@ -7,10 +7,8 @@ use cache_core::{Digest, Result};
 use crate::directory::Handle;
 use crate::failure::failure;
 use crate::policy::Standing;
-use crate::quarantine::quarantined;
 use crate::quota::free_bytes;
 use crate::record::ImageRecord;
-use crate::records::images;
 use crate::tier::{DiskTier, Store};
 
 /// How much the cache takes, by [`DiskTier::usage`].
@@ -71,7 +69,7 @@ impl DiskTier {
     }
 
     /// What is in the cache. Looks at every file, whether a process has it open, and at the records of images; others go on meanwhile, and
-    /// what they change may show in one part of the answer and not in another.
+    /// what they change may show in one part of the answer and not in another. Records that cannot be read are warned of and left out.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -87,7 +85,7 @@ impl DiskTier {
             });
             Ok(DiskContents {
                 layers: layers.collect(),
-                images: images(dir)?,
+                images: store.readable_images(dir),
                 usage: store.usage(dir)?,
             })
         })
@@ -98,7 +96,7 @@ impl DiskTier {
 impl Store {
     pub(crate) fn usage(&self, dir: &Handle) -> Result<DiskUsage> {
         let layers = self.scan(dir)?;
-        let quarantined = quarantined(dir)?;
+        let quarantined = self.quarantined(dir);
         Ok(DiskUsage {
             layers: layers.values().filter(|files| files.layer.is_some()).count() as u64,
             bytes: layers.values().map(|files| files.bytes).sum::<u64>() + quarantined.bytes,

@@ -194,14 +194,13 @@ fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerI
     let (layer_name, index_name) = (file_name(digest, LAYER), file_name(digest, INDEX));
     let encoded = index.encode();
     let encoded_len = encoded.len() as u64;
-    // The slow part comes first: the quota lock is held for renames only.
+    // The slow part comes first: the quota lock is held for renames, and the sync of the directory.
     layer.sync().map_err(|error| failure(SYNC, error))?;
     let mut new_index = store.when_full_evict(dir, digest, encoded_len, "write the layer's index", || {
         let new = NewFile::holding(dir, &encoded)?;
         new.sync().map(|()| new)
     })?;
-    let quota = store.make_room_in_quota(dir, digest, index.len() + encoded_len)?;
-    let mut name_them = || {
+    store.with_room_in_quota(dir, digest, index.len() + encoded_len, || {
         store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
             new_index.replace(&index_name)
         })?;
@@ -210,10 +209,5 @@ fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerI
         store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
             layer.publish(&layer_name)
         })
-    };
-    match quota {
-        // The directory is synced at the end, which may take a while.
-        Some(quota) => quota.beat_during(name_them),
-        None => name_them(),
-    }
+    })
 }

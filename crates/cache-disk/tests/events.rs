@@ -51,4 +51,18 @@ async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
             field(line.unwrap(), part);
         }
     }
+
+    // What is done without is said once, however often it is tried.
+    std::fs::write(dir.join("quarantine"), "not a directory").unwrap();
+    for _ in 0..2 {
+        tier.usage().await.unwrap();
+    }
+    field(&log.line("what is in quarantine is left alone"), "WARN");
+    let said = |text: &str| text.matches("what is in quarantine is left alone").count();
+    assert_eq!(said(&log.text()), 1);
+    std::fs::remove_file(dir.join("quarantine")).unwrap();
+    tier.usage().await.unwrap();
+    std::fs::write(dir.join("quarantine"), "not a directory").unwrap();
+    tier.usage().await.unwrap();
+    assert_eq!(said(&log.text()), 2);
 }

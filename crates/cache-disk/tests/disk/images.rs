@@ -5,7 +5,7 @@ use std::fs;
 use cache_core::{Digest, ErrorKind, Tier};
 use cache_disk::ImageRecord;
 
-use crate::support::{Cache, Layer, fill};
+use crate::support::{Cache, Layer, fill, is_cached};
 
 fn image(name: &str, layers: &[&Layer]) -> ImageRecord {
     ImageRecord::new(
@@ -49,6 +49,94 @@ async fn images_are_remembered_by_name_and_platform() {
         Cache::files_of(&[&layer]),
         "a lock or a staging file is left"
     );
+}
+
+#[tokio::test]
+async fn an_image_that_is_remembered_is_pinned_as_it_is() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    assert_eq!(tier.pin_image("a", "linux/amd64").await.unwrap(), None);
+    assert!(files(&cache).is_empty());
+    let layer = Layer::new(1, 100);
+    fill(&tier, &layer).await;
+    let record = image("a", &[&layer]).with_lengths(vec![100]);
+    tier.record_image(record.clone()).await.unwrap();
+    let pinned = record.with_pinned(true);
+    for _ in 0..2 {
+        let told = tier.pin_image("a", "linux/amd64").await.unwrap();
+        assert_eq!(told.as_ref(), Some(&pinned));
+    }
+    assert_eq!(tier.images().await.unwrap(), [pinned]);
+}
+
+#[tokio::test]
+async fn an_image_that_came_in_part_takes_no_place_of_what_is_known() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let [old, new] = [1, 2].map(|seed| Layer::new(seed, 100));
+    for layer in [&old, &new] {
+        fill(&tier, layer).await;
+    }
+    let partial = image("a", &[&new]);
+    tier.record_partial_image(partial.clone()).await.unwrap();
+    assert_eq!(tier.images().await.unwrap(), [partial.clone()]);
+    let pinned = image("a", &[&old]).with_pinned(true);
+    tier.record_image(pinned.clone()).await.unwrap();
+    tier.record_partial_image(partial).await.unwrap();
+    assert_eq!(tier.images().await.unwrap(), [pinned]);
+}
+
+#[tokio::test]
+async fn what_another_version_has_remembered_is_left_to_it() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let layer = Layer::new(1, 100);
+    fill(&tier, &layer).await;
+    let record = image("a", &[&layer]);
+    tier.record_image(record.clone()).await.unwrap();
+    let path = cache.dir().join("image").join(&files(&cache)[0]);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "{\"version\":2}").unwrap();
+    tier.record_image(record.clone()).await.unwrap();
+    let refused = [
+        tier.record_image(record.with_pinned(true)).await.unwrap_err(),
+        tier.pin_image("a", "linux/amd64").await.unwrap_err(),
+        tier.unpin_image("a", "linux/amd64").await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        assert!(error.to_string().contains("another version"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"version\":2}");
+    assert_eq!(cache.files(), Cache::files_of(&[&layer]), "a lock is left");
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_read_stop_no_eviction() {
+    let cache = Cache::new();
+    let [old, new] = [1, 2].map(|seed| Layer::new(seed, 100));
+    let tier = cache.config().with_max_bytes(old.bytes_on_disk()).open().unwrap();
+    fill(&tier, &old).await;
+    // What cannot be removed as a file can.
+    let dir = cache
+        .dir()
+        .join("image")
+        .join(Digest::sha256_of(b"directory").hex());
+    fs::create_dir_all(&dir).unwrap();
+    tier.record_image(image("a", &[&old])).await.unwrap();
+    tier.gc(None).await.unwrap();
+    assert_eq!(tier.images().await.unwrap(), [image("a", &[&old])]);
+    assert_eq!(tier.clear().await.unwrap().removed_images, 1);
+    fs::remove_dir_all(cache.dir().join("image")).unwrap();
+
+    std::os::unix::fs::symlink("/etc", cache.dir().join("image")).unwrap();
+    fill(&tier, &old).await;
+    fill(&tier, &new).await;
+    assert!(!is_cached(&tier, &old).await && is_cached(&tier, &new).await);
+    assert!(tier.images().await.is_err());
+    assert!(tier.contents().await.unwrap().images.is_empty());
+    assert_eq!(tier.gc(Some(0)).await.unwrap().removed_layers, 1);
+    assert_eq!(tier.clear().await.unwrap().layers, 0);
 }
 
 #[tokio::test]

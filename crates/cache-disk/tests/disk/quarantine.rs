@@ -124,3 +124,65 @@ async fn without_a_place_for_it_the_layer_stays_and_the_error_says_so() {
     );
     assert!(is_cached(&tier, &layer).await);
 }
+
+/// Waits until the file system dates a change later than that of `path`.
+fn later_than(cache: &Cache, path: &std::path::Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let changed = |path: &std::path::Path| {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let probe = cache.dir().join("probe");
+    loop {
+        fs::write(&probe, "").unwrap();
+        if changed(&probe) > changed(path) {
+            return fs::remove_file(probe).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_as_much_evidence_goes_as_is_needed_and_the_oldest_first() {
+    // Either of them is the older one: it is not their names that decide.
+    for order in [[1, 2], [2, 1]] {
+        let cache = Cache::new();
+        let [older, newer] = order.map(|seed| Layer::new(seed, LEN));
+        let (kept, new) = (Layer::new(3, LEN), Layer::new(4, LEN));
+        let tier = cache
+            .config()
+            .with_max_bytes(3 * kept.bytes_on_disk())
+            .open()
+            .unwrap();
+        for layer in [&older, &newer, &kept] {
+            fill(&tier, layer).await;
+        }
+        tier.quarantine(older.digest()).await.unwrap();
+        let name = cache.path(&older, "decompressed");
+        let moved = cache.dir().join("quarantine").join(name.file_name().unwrap());
+        later_than(&cache, &moved);
+        tier.quarantine(newer.digest()).await.unwrap();
+        fill(&tier, &new).await;
+        assert_eq!(evidence(&cache, &older, "index"), None);
+        assert!(!tier.is_quarantined(older.digest()).await.unwrap());
+        assert!(tier.is_quarantined(newer.digest()).await.unwrap());
+        assert_eq!(
+            evidence(&cache, &newer, "decompressed"),
+            Some(newer.bytes.to_vec())
+        );
+        assert_eq!(cache.files(), Cache::files_of(&[&kept, &new]));
+    }
+}
+
+#[tokio::test]
+async fn a_quarantine_that_cannot_be_read_stops_no_eviction() {
+    let cache = Cache::new();
+    let [old, new] = [1, 2].map(|seed| Layer::new(seed, LEN));
+    let tier = cache.config().with_max_bytes(old.bytes_on_disk()).open().unwrap();
+    fs::write(cache.dir().join("quarantine"), "not a directory").unwrap();
+    fill(&tier, &old).await;
+    fill(&tier, &new).await;
+    assert!(!is_cached(&tier, &old).await && is_cached(&tier, &new).await);
+    assert_eq!(tier.gc(Some(0)).await.unwrap().removed_layers, 1);
+    assert_eq!(tier.clear().await.unwrap().removed_quarantined, 0);
+    assert!(tier.is_quarantined(old.digest()).await.is_err());
+}
