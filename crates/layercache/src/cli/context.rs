@@ -60,7 +60,7 @@ impl Context {
 }
 
 /// Whether an image that says it is for `found` may be meant by `wanted`: it may not say at all.
-fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
+pub(super) fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
     let unknown = found.os().is_empty() || found.architecture().is_empty();
     let same = wanted.os() == found.os() && wanted.architecture() == found.architecture();
     unknown || same || wanted.runs(found)

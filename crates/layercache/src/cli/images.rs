@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use layercache::disk::ImageRecord;
 use layercache::registry::{Image, ImageLocation, Platform};
 
-use super::context::Context;
+use super::context::{Context, may_be_for};
 use super::output;
 
 /// What an image is called there: as it was written, in full. A path is the same from every directory.
@@ -27,34 +27,50 @@ pub(super) fn record(location: &ImageLocation, image: &Image) -> Result<ImageRec
     Ok(record.with_manifest(image.manifest_digest))
 }
 
-/// Remembers an image in every disk tier. Its layers are in the cache all the same where that fails.
-pub(super) async fn remember(context: &Context, location: &ImageLocation, image: &Image) {
+/// Remembers an image in every disk tier, with the `lengths` of its layers; without them, as one of which a layer could not be brought. Its
+/// layers are in the cache all the same where that fails.
+pub(super) async fn remember(
+    context: &Context,
+    location: &ImageLocation,
+    image: &Image,
+    lengths: Option<Vec<u64>>,
+) {
     let record = match record(location, image) {
         Ok(record) => record,
         Err(error) => return tracing::warn!(image = %location, %error, "the image is not remembered"),
     };
     for disk in context.stack.disks() {
-        if let Err(error) = disk.record_image(record.clone()).await {
+        let record = record.clone();
+        let recorded = match &lengths {
+            Some(lengths) => disk.record_image(record.with_lengths(lengths.clone())).await,
+            None => disk.record_partial_image(record).await,
+        };
+        if let Err(error) = recorded {
             let error = output::error_line(&error);
             tracing::warn!(image = %location, error, "the image is not remembered: its layers count as those of no image");
         }
     }
 }
 
-/// The records of an image: that for one platform where one was asked for, else those for any.
+/// The records of an image: that for one platform where one was asked for, or those of what may be meant by it, as a pull for it may find
+/// another; else those for any.
 pub(super) fn of_image<'a>(
     records: &'a [ImageRecord],
     name: &str,
     platform: Option<&Platform>,
 ) -> Vec<&'a ImageRecord> {
-    let platform = platform.map(Platform::to_string);
-    let is_meant = |record: &&ImageRecord| {
-        record.name == name
-            && platform
-                .as_ref()
-                .is_none_or(|platform| *platform == record.platform)
+    let mut named: Vec<_> = records.iter().filter(|record| record.name == name).collect();
+    let Some(wanted) = platform else {
+        return named;
     };
-    records.iter().filter(is_meant).collect()
+    let text = wanted.to_string();
+    let is_exact = named.iter().any(|record| record.platform == text);
+    named.retain(|record| match record.platform.parse() {
+        _ if is_exact => record.platform == text,
+        Ok(found) => may_be_for(wanted, &found),
+        Err(_) => true,
+    });
+    named
 }
 
 #[cfg(test)]
@@ -81,11 +97,16 @@ mod tests {
             record("a:1", "linux/amd64"),
             record("a:1", "linux/arm64"),
             record("b:1", "linux/amd64"),
+            record("d:1", "linux/arm/v7"),
+            record("e:1", "/"),
         ];
         let arm: Platform = "linux/aarch64".parse().unwrap();
         assert_eq!(of_image(&records, "a:1", None), [&records[0], &records[1]]);
         assert_eq!(of_image(&records, "a:1", Some(&arm)), [&records[1]]);
         assert!(of_image(&records, "b:1", Some(&arm)).is_empty());
         assert!(of_image(&records, "c:1", None).is_empty());
+        // What a pull for that platform finds where there is nothing better, and what does not say.
+        assert_eq!(of_image(&records, "d:1", Some(&arm)), [&records[3]]);
+        assert_eq!(of_image(&records, "e:1", Some(&arm)), [&records[4]]);
     }
 }

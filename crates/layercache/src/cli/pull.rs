@@ -47,13 +47,17 @@ impl Pulled {
 /// Brings every layer of an image into the cache, and remembers which these are.
 pub(super) async fn bring(context: &Context, location: &ImageLocation) -> Result<Pulled> {
     let image = context.resolve(location).await?;
-    let lengths: Result<Vec<u64>> = stream::iter(&image.layers)
-        .map(|layer| bring_layer(context, layer))
+    let brought: Result<Vec<(usize, u64)>> = stream::iter(image.layers.iter().enumerate())
+        .map(|(number, layer)| async move { Ok((number, bring_layer(context, layer).await?)) })
         .buffer_unordered(MAX_CONCURRENT)
         .try_collect()
         .await;
+    let lengths = brought.map(|mut brought| {
+        brought.sort_unstable();
+        brought.into_iter().map(|(_, len)| len).collect::<Vec<_>>()
+    });
     // Where one layer has failed, others are there.
-    images::remember(context, location, &image).await;
+    images::remember(context, location, &image, lengths.as_ref().ok().cloned()).await;
     let bytes = lengths.with_context(|| location.to_string())?.iter().sum();
     Ok(Pulled { image, bytes })
 }

@@ -94,6 +94,23 @@ fn all_but_the_named_images_go_and_the_pinned() {
 }
 
 #[test]
+fn what_one_directory_knows_of_an_image_keeps_it_in_all() {
+    let (sandbox, names, digests) = filled();
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\nname = \"near\"\ndir = \"near\"\n[[tier]]\nkind = \"disk\"\nname = \"far\"\ndir = \".cache/clip\"",
+    );
+    let config = config.to_str().unwrap();
+    sandbox.succeed(["pull", &names[0], &names[1], "--config", config]);
+    std::fs::remove_dir_all(sandbox.path("near/image")).unwrap();
+    let command = ["cache", "gc", "--json", "--config", config, "--keep", &names[0]];
+    let reports = sandbox.succeed(command).json_lines();
+    assert_eq!(reports.len(), 2);
+    assert_eq!(removed(&reports[0]), [&*digests[1]]);
+    assert_eq!(removed(&reports[1]), [&*digests[2], &*digests[1]]);
+}
+
+#[test]
 fn an_image_that_nothing_is_known_of_is_a_mistake() {
     let (sandbox, names, _) = filled();
     let unknown = "host.example/team/app:1";

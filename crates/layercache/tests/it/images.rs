@@ -155,6 +155,14 @@ fn pinned_layers_are_evicted_after_all_others() {
 fn pins_beyond_the_quota_are_warned_of() {
     let images = Images::pulled();
     let config = limited(&images.sandbox, 250_000);
+    // With the limit from the beginning: one of the two layers has no room.
+    images.sandbox.succeed(["cache", "clear"]);
+    images
+        .sandbox
+        .succeed(["pull", &images.names[0], "--config", &config]);
+    let usage = images.usage();
+    assert!(number(&usage, "bytes") <= 250_000);
+    assert_eq!(usage["images"][0]["cached_layers"], 1);
     let pinned = images
         .sandbox
         .run(["cache", "pin", &images.names[0], "--config", &config]);
@@ -241,6 +249,29 @@ fn a_pull_that_finds_another_image_under_the_name_keeps_the_pin() {
     // By its name from elsewhere it is the same image.
     let full = format!("oci:{}", sandbox.path("image").display());
     sandbox.succeed(["cache", "unpin", &full]);
+}
+
+#[test]
+fn a_pull_that_fails_leaves_the_pin_on_what_is_there() {
+    let first = Image::of_files(&[("etc/hello", b"hello")]);
+    let mut second = Image::of_files(&[("etc/hello", b"goodbye")]);
+    second.add_tar(&tar(&[("etc/motd", b"welcome")]));
+    let (kept, missing) = (first.digest(0).to_owned(), second.digest(1).to_owned());
+    let (sandbox, name) = (Sandbox::new(), "oci:image".to_owned());
+    first.write_layout(&sandbox.path("image"));
+    sandbox.succeed(["pull", &name]);
+    sandbox.succeed(["cache", "pin", &name]);
+    std::fs::remove_dir_all(sandbox.path("image")).unwrap();
+    second.write_layout(&sandbox.path("image"));
+    let blob = missing.replace(':', "/");
+    std::fs::remove_file(sandbox.path("image/blobs").join(blob)).unwrap();
+    sandbox.fail(["pull", &name]);
+    let usage = sandbox.succeed(["cache", "usage", "--json"]).json();
+    assert_eq!(
+        (&usage["images"][0]["layers"], number(&usage, "pinned_layers")),
+        (&json!(1), 1)
+    );
+    assert_eq!(digests(&usage).last(), Some(&kept.as_str()));
 }
 
 #[test]

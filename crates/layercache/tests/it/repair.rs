@@ -1,8 +1,13 @@
 //! `cache verify` that keeps what is wrong, or fetches it anew.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
+use cache_testkit::crash::{Action, Point, Strace};
 use serde_json::{Value, json};
 
 use crate::image::{Image, noise, tar};
@@ -108,8 +113,13 @@ fn what_is_wrong_is_fetched_anew_by_the_digest_of_its_manifest() {
     for digest in &digests {
         let line = of_layer(&verified, digest);
         assert_eq!(
-            (&line["outcome"], &line["action"], &line["error"]),
-            (&json!("corrupt"), &json!("refetched"), &Value::Null)
+            (
+                &line["outcome"],
+                &line["action"],
+                &line["refetched"],
+                &line["error"]
+            ),
+            (&json!("corrupt"), &json!("removed"), &json!(true), &Value::Null)
         );
     }
     for line in sandbox.succeed(["cache", "verify", "--json"]).json_lines() {
@@ -132,7 +142,10 @@ fn what_cannot_be_fetched_anew_is_said_and_gone_all_the_same() {
         "{last}"
     );
     let line = of_layer(&verified, &digests[0]);
-    assert_eq!(line["action"], "quarantined");
+    assert_eq!(
+        (&line["action"], &line["refetched"]),
+        (&json!("quarantined"), &json!(false))
+    );
     assert!(line["error"].as_str().unwrap().contains("team/app"), "{line}");
     assert!(!sandbox.cache_dir().join(layer_file(&digests[0])).exists());
 }
@@ -165,6 +178,156 @@ fn a_layer_of_no_image_is_asked_of_tiers_that_need_none() {
     );
     bytes[700] ^= 1;
     assert!(std::fs::read(&near).unwrap() == bytes);
+
+    // The far one is not filled from the near one, and does not say that it was.
+    let far = sandbox.path("far").join(layer_file(&digests[0]));
+    std::fs::remove_file(&far).unwrap();
+    bytes[700] ^= 1;
+    std::fs::write(&far, &bytes).unwrap();
+    let verified = sandbox.run(["cache", "verify", "--refetch", "--json", "--config", config]);
+    let last = last_line(&verified);
+    assert!(
+        last.contains("1 layer was wrong and has been removed; 1 could not be fetched anew"),
+        "{last}"
+    );
+    let lines = verified.json_lines();
+    let wrong = lines.iter().find(|line| line["outcome"] == "corrupt").unwrap();
+    assert_eq!(wrong["refetched"], false);
+    assert!(
+        wrong["error"].as_str().unwrap().contains("has not taken it"),
+        "{wrong}"
+    );
+    assert!(!far.exists() && near.exists());
+}
+
+#[test]
+fn what_is_kept_aside_makes_room_for_the_right_one_and_that_is_said() {
+    let (image, digests) = image();
+    let sandbox = Sandbox::new();
+    let name = image.write_layout(&sandbox.path("layout"));
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\nmax_bytes = 150000\n[[tier]]\nkind = \"registry\"",
+    );
+    let config = config.to_str().unwrap();
+    sandbox.succeed(["pull", &name, "--config", config]);
+    spoil(&sandbox, &digests[0]);
+    let command = [
+        "cache",
+        "verify",
+        "--quarantine",
+        "--refetch",
+        "--json",
+        "--config",
+        config,
+    ];
+    let verified = sandbox.run(command);
+    let last = last_line(&verified);
+    assert!(
+        last.contains("1 layer was wrong and has been removed and fetched anew"),
+        "{last}"
+    );
+    let line = of_layer(&verified, &digests[0]);
+    assert_eq!(
+        (&line["action"], &line["refetched"]),
+        (&json!("removed"), &json!(true))
+    );
+
+    // There is room for that of a small layer.
+    spoil(&sandbox, &digests[1]);
+    let verified = sandbox.run(command);
+    let last = last_line(&verified);
+    assert!(
+        last.contains("1 layer was wrong and has been put into quarantine and fetched anew"),
+        "{last}"
+    );
+    let usage = sandbox
+        .succeed(["cache", "usage", "--json", "--config", config])
+        .json();
+    assert_eq!(
+        (&usage["layers"], &usage["quarantined_layers"]),
+        (&json!(2), &json!(1))
+    );
+}
+
+#[test]
+fn where_there_can_be_no_quarantine_it_is_removed_and_that_is_said() {
+    let (image, digests) = image();
+    let sandbox = Sandbox::new();
+    let name = image.write_layout(&sandbox.path("layout"));
+    sandbox.succeed(["pull", &name]);
+    spoil(&sandbox, &digests[0]);
+    sandbox.write(".cache/clip/quarantine", "not a directory");
+    let verified = sandbox.run(["cache", "verify", "--quarantine", "--json"]);
+    let last = last_line(&verified);
+    assert!(
+        last.contains("1 layer was wrong and has been removed: the next pull"),
+        "{last}"
+    );
+    assert_eq!(of_layer(&verified, &digests[0])["action"], "removed");
+    assert!(!sandbox.cache_dir().join(layer_file(&digests[0])).exists());
+}
+
+#[test]
+fn a_registry_that_is_out_is_asked_for_one_image_only() {
+    let (image, digests) = image();
+    let (out, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(Mutex::new(BTreeSet::new())),
+    );
+    let (is_out, was_asked) = (Arc::clone(&out), Arc::clone(&asked));
+    let registry = Registry::of_image(image, move |request| {
+        is_out.load(Relaxed).then(|| {
+            was_asked.lock().unwrap().insert(request.path.clone());
+            with(503, &[], "")
+        })
+    });
+    let sandbox = Sandbox::new();
+    for image in ["one", "two", "three"] {
+        sandbox.succeed(["pull", &format!("{}/team/{image}", registry.host())]);
+    }
+    out.store(true, Relaxed);
+    for digest in &digests {
+        spoil(&sandbox, digest);
+    }
+    let verified = sandbox.run(["cache", "verify", "--refetch", "--json"]);
+    let last = last_line(&verified);
+    assert!(last.contains("2 could not be fetched anew"), "{last}");
+    let asked = asked.lock().unwrap();
+    let manifests = asked.iter().filter(|path| path.contains("/manifests/"));
+    assert_eq!(manifests.count(), 1, "{asked:?}");
+}
+
+#[test]
+fn a_layer_that_cannot_be_read_stops_nobody_from_looking_at_the_others() {
+    let (image, digests) = image();
+    let sandbox = Sandbox::new();
+    let name = image.write_layout(&sandbox.path("layout"));
+    sandbox.succeed(["pull", &name]);
+    let lost = Point {
+        call: "pread64".to_owned(),
+        nth: 0,
+        on: vec![sandbox.cache_dir().join(layer_file(&digests[0]))],
+    };
+    let strace = Strace::new(sandbox.path("strace.log")).of("pread64");
+    let strace = strace.with(&lost, Action::Fail("EIO"));
+    let verified = sandbox.finish(strace.command(&sandbox.command(["cache", "verify", "--json"])));
+    let last = last_line(&verified);
+    assert!(last.contains("1 layer could not be read"), "{last}");
+    let line = of_layer(&verified, &digests[0]);
+    assert_eq!(
+        (&line["outcome"], &line["action"]),
+        (&json!("unreadable"), &Value::Null)
+    );
+    assert!(line["error"].as_str().unwrap().contains(&digests[0]), "{line}");
+    assert!(
+        verified.stderr.contains("a layer could not be read"),
+        "{}",
+        verified.stderr
+    );
+    assert_eq!(of_layer(&verified, &digests[1])["outcome"], "intact");
+    // It may be read once more, by somebody who has no other.
+    assert!(sandbox.cache_dir().join(layer_file(&digests[0])).exists());
 }
 
 #[test]

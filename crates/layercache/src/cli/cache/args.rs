@@ -29,8 +29,8 @@ pub(crate) enum Cache {
     Verify(Verify),
     /// Remove what crashes have left, and layers: beyond a size, by age, or all but those of some images
     ///
-    /// --older-than and --keep say which layers may go, --max-bytes says when enough are gone. Without --max-bytes all of them go,
-    /// except those of pinned images.
+    /// --older-than and --keep say which layers may go, --max-bytes says when enough are gone. With one of the former and without
+    /// --max-bytes all go that may, except those of pinned images.
     Gc(Gc),
     /// Evict the layers of images after all others
     ///
@@ -59,7 +59,7 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// How much may stay [default: the limits of the configuration]
+    /// How much may stay [default: with --older-than or --keep, what these do not let go; else the limits of the configuration]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_bytes: Option<ByteSize>,
     /// Remove only what was not used for so long, as in 36h or 7d, and what no process has open

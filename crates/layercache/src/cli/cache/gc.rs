@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use layercache::core::{Digest, LayerSource};
 use layercache::disk::{DiskTier, GcOptions, GcReport};
@@ -11,30 +11,38 @@ use serde_json::json;
 
 use super::args::Gc;
 use super::usage::warn_of_pins;
-use super::{Context, images, output};
+use super::{Context, each, images, output};
 
-pub(super) async fn run(context: &Context, disk: &DiskTier, command: &Gc) -> Result<()> {
+pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Gc) -> Result<()> {
     let options = GcOptions::default()
         .with_max_bytes(command.max_bytes.map(|size| size.0))
         .with_older_than(command.older_than)
-        .with_keep(kept(context, disk, command).await?)
+        .with_keep(kept(context, disks, command).await?)
         .with_dry_run(command.dry_run);
-    let report = disk.gc_with(options).await?;
-    print(disk, &report, command.dry_run, command.json)?;
-    warn_of_pins(disk, &disk.contents().await?);
-    Ok(())
+    each(disks, async |disk| {
+        let report = disk.gc_with(options.clone()).await?;
+        print(disk, &report, command.dry_run, command.json)?;
+        warn_of_pins(disk, &disk.contents().await?);
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn clear(disk: &DiskTier, json: bool) -> Result<()> {
     print(disk, &disk.clear().await?, false, json)
 }
 
-/// The layers of the images that are to be kept. One that nothing is known of is a mistake rather than an image without layers.
-async fn kept(context: &Context, disk: &DiskTier, command: &Gc) -> Result<Option<BTreeSet<Digest>>> {
+/// The layers of the images that are to be kept, by what any of the directories knows of these. One that nothing is known of is a mistake
+/// rather than an image without layers.
+async fn kept(context: &Context, disks: &[&DiskTier], command: &Gc) -> Result<Option<BTreeSet<Digest>>> {
     if command.keep.is_empty() {
         return Ok(None);
     }
-    let records = disk.images().await?;
+    let mut records = Vec::new();
+    for disk in disks {
+        let images = disk.images().await;
+        records.extend(images.with_context(|| disk.dir().display().to_string())?);
+    }
     let mut layers = BTreeSet::new();
     for location in &command.keep {
         let found = images::of_image(&records, &images::name(location)?, context.platform());

@@ -4,6 +4,7 @@ mod args;
 mod gc;
 mod list;
 mod pin;
+mod refetch;
 mod remove;
 mod usage;
 mod verify;
@@ -24,7 +25,7 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
         Cache::List(format) => each(&disks, async |disk| list::run(disk, format.json).await).await,
         Cache::Usage(format) => each(&disks, async |disk| usage::run(disk, format.json).await).await,
         Cache::Verify(verify) => verify::run(context, &disks, &verify).await,
-        Cache::Gc(gc) => each(&disks, async |disk| gc::run(context, disk, &gc).await).await,
+        Cache::Gc(gc) => gc::run(context, &disks, &gc).await,
         Cache::Pin(images) => pin::pin(context, &disks, &images).await,
         Cache::Unpin(images) => pin::unpin(context, &disks, &images).await,
         Cache::Remove(remove) => remove::run(&disks, &remove).await,

@@ -37,20 +37,20 @@ async fn pin_at(
     image: &mut Option<Image>,
 ) -> Result<Vec<ImageRecord>> {
     let known = disk.images().await?;
-    let known = images::of_image(&known, &images::name(location)?, context.platform());
-    let mut records: Vec<ImageRecord> = known.into_iter().cloned().collect();
-    if records.is_empty() {
+    let mut pinned = Vec::new();
+    for record in images::of_image(&known, &images::name(location)?, context.platform()) {
+        pinned.extend(disk.pin_image(&record.name, &record.platform).await?);
+    }
+    if pinned.is_empty() {
         let image = match image {
             Some(image) => image,
             None => image.insert(context.resolve(location).await?),
         };
-        records.push(images::record(location, image)?);
-    }
-    for record in &mut records {
-        record.pinned = true;
+        let record = images::record(location, image)?.with_pinned(true);
         disk.record_image(record.clone()).await?;
+        pinned.push(record);
     }
-    Ok(records)
+    Ok(pinned)
 }
 
 fn print_pinned(disk: &DiskTier, record: &ImageRecord, cached: &BTreeSet<Digest>, json: bool) -> Result<()> {

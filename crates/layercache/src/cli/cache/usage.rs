@@ -52,9 +52,22 @@ pub(super) fn pinned(contents: &DiskContents) -> Extent {
         .collect()
 }
 
-/// Pins that leave no room for anything else are a mistake that shows late.
+/// Bytes of all layers that are pinned, cached or not; at least, since how long one is shows when it is pulled.
+fn pinned_bytes(contents: &DiskContents) -> u64 {
+    let mut lengths: BTreeMap<&Digest, u64> = BTreeMap::new();
+    for image in contents.images.iter().filter(|image| image.pinned) {
+        lengths.extend(image.layers.iter().zip(image.lengths.iter().copied()));
+    }
+    let cached = contents.layers.iter();
+    let pinned = cached.filter(|layer| layer.standing == Standing::Pinned);
+    lengths.extend(pinned.map(|layer| (&layer.digest, layer.bytes)));
+    // What stands in a record may be anything.
+    lengths.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+}
+
+/// Pins that leave no room for anything else are a mistake that shows late: what is cached of them never is more than the quota.
 pub(super) fn warn_of_pins(disk: &DiskTier, contents: &DiskContents) {
-    let pinned = pinned(contents).bytes;
+    let pinned = pinned_bytes(contents);
     if let Some(max) = contents.usage.max_bytes.filter(|max| pinned > *max) {
         tracing::warn!(
             tier = disk.name(),

@@ -2,75 +2,93 @@
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
-use layercache::core::{Digest, ErrorKind, LayerDescriptor, LayerStat, Tier};
-use layercache::disk::{DiskTier, ImageRecord, Verification};
-use layercache::registry::{ImageLocation, Platform};
+use layercache::core::{Digest, Error, ErrorKind, LayerStat, Tier};
+use layercache::disk::{DiskTier, Verification};
 use serde_json::json;
 
 use super::args::Verify;
 use super::list::layers;
-use super::{Context, output, pull};
-
-/// How many layers were wrong, and how many of these were fetched anew.
-#[derive(Default)]
-struct Wrong {
-    found: u64,
-    refetched: u64,
-}
+use super::refetch::Refetch;
+use super::{Context, output};
 
 /// What became of a layer.
+#[derive(Default)]
 struct Outcome {
     verdict: &'static str,
-    /// What was done about it: `removed`, `quarantined` or `refetched`.
+    /// Where wrong bytes are now: `removed` or `quarantined`.
     action: Option<&'static str>,
-    /// Why it could not be fetched anew.
+    /// Whether it was fetched anew; `None` where nobody tried.
+    refetched: Option<bool>,
+    /// Why it could not be read, or not be fetched anew.
     error: Option<String>,
 }
 
-pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Verify) -> Result<()> {
-    let mut wrong = Wrong::default();
-    for disk in disks {
-        let verified = verify_all(context, disk, command, &mut wrong).await;
-        verified.with_context(|| disk.dir().display().to_string())?;
-    }
-    let Wrong { found, refetched } = wrong;
-    let were = match found {
-        0 => return Ok(()),
-        1 => "1 layer was wrong and".to_owned(),
-        _ => format!("{found} layers were wrong and"),
-    };
-    let (has, it) = if found == 1 {
-        ("has", "it")
-    } else {
-        ("have", "them")
-    };
-    let gone = if command.quarantine {
-        format!("{has} been put into quarantine")
-    } else {
-        format!("{has} been removed")
-    };
-    if command.refetch && refetched == found {
-        bail!("{were} {gone} and fetched anew");
-    }
-    if command.refetch {
-        bail!("{were} {gone}; {} could not be fetched anew", found - refetched);
-    }
-    bail!("{were} {gone}: the next pull fetches {it} again");
+/// How many layers came out how.
+#[derive(Default)]
+struct Tally {
+    quarantined: u64,
+    removed: u64,
+    not_refetched: u64,
+    unreadable: u64,
 }
 
-async fn verify_all(context: &Context, disk: &DiskTier, command: &Verify, wrong: &mut Wrong) -> Result<()> {
+pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Verify) -> Result<()> {
+    let mut tally = Tally::default();
+    let mut refetch = command.refetch.then(|| Refetch::new(context));
+    for disk in disks {
+        let verified = verify_all(context, disk, command, refetch.as_mut(), &mut tally).await;
+        verified.with_context(|| disk.dir().display().to_string())?;
+    }
+    tally.end(command.refetch)
+}
+
+async fn verify_all(
+    context: &Context,
+    disk: &DiskTier,
+    command: &Verify,
+    mut refetch: Option<&mut Refetch<'_>>,
+    tally: &mut Tally,
+) -> Result<()> {
     let layers = layers(disk).await?;
     let total = context
         .bars
         .total("verified", layers.iter().map(|layer| layer.len).sum());
+    let mut kept = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
         total.set_message(format!("layer {} of {}", number + 1, layers.len()));
-        let outcome = verify_layer(context, disk, layer, command, &total).await?;
-        wrong.found += u64::from(outcome.verdict == "corrupt");
-        wrong.refetched += u64::from(outcome.action == Some("refetched"));
+        let outcome = match verify_layer(context, disk, layer, &total).await {
+            Ok(verdict) => Outcome {
+                verdict,
+                ..Outcome::default()
+            },
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                wrong(disk, &layer.digest, command, refetch.as_deref_mut(), &error).await?
+            }
+            // A sector that is lost says nothing of the other layers.
+            Err(error) => {
+                let error = output::error_line(&error);
+                tracing::error!(error, "a layer could not be read");
+                Outcome {
+                    verdict: "unreadable",
+                    error: Some(error),
+                    ..Outcome::default()
+                }
+            }
+        };
+        if outcome.action == Some("quarantined") {
+            kept.push(layer.digest);
+        }
+        tally.add(&outcome);
         context.bars.suspend(|| print(layer, &outcome, command.json))?;
     }
     total.finish_and_clear();
+    for digest in kept {
+        if !disk.is_quarantined(&digest).await? {
+            tracing::warn!(%digest, "what was wrong of the layer had to make room for others: it is no longer in quarantine");
+            tally.quarantined -= 1;
+            tally.removed += 1;
+        }
+    }
     Ok(())
 }
 
@@ -78,9 +96,8 @@ async fn verify_layer(
     context: &Context,
     disk: &DiskTier,
     layer: &LayerStat,
-    command: &Verify,
     total: &ProgressBar,
-) -> Result<Outcome> {
+) -> Result<&'static str, Error> {
     let bar = context.bars.bytes(layer.digest.hex().chars().take(12).collect());
     let (before, hashing, all) = (total.position(), bar.clone(), total.clone());
     let verified = disk
@@ -91,29 +108,20 @@ async fn verify_layer(
         .await;
     bar.finish_and_clear();
     total.set_position(before + layer.len);
-    let verdict = match verified {
-        Ok(Verification::Intact(_)) => "intact",
-        Ok(Verification::Absent) => "absent",
-        Ok(_) => "unverifiable",
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return wrong(context, disk, &layer.digest, command, &error).await;
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Outcome {
-        verdict,
-        action: None,
-        error: None,
+    Ok(match verified? {
+        Verification::Intact(_) => "intact",
+        Verification::Absent => "absent",
+        _ => "unverifiable",
     })
 }
 
 /// Puts a wrong layer out of the way of readers, before anything else.
 async fn wrong(
-    context: &Context,
     disk: &DiskTier,
     digest: &Digest,
     command: &Verify,
-    error: &layercache::core::Error,
+    refetch: Option<&mut Refetch<'_>>,
+    error: &Error,
 ) -> Result<Outcome> {
     // What it should have been, which its index knows that goes with it; without that an image may know.
     let index = disk.index(digest).await.ok().flatten();
@@ -124,65 +132,79 @@ async fn wrong(
         if let Err(error) = &moved {
             tracing::warn!(%error, "there is no quarantine for it");
         }
-        moved.is_ok()
+        moved.unwrap_or(false)
     };
     if !quarantined {
         tracing::warn!(%error, "removing a layer that is wrong");
         disk.remove(digest).await?;
     }
-    let action = if quarantined { "quarantined" } else { "removed" };
-    let refetched = match command.refetch {
-        true => refetch(context, disk, digest, diff_id)
-            .await
-            .map(|()| "refetched"),
-        false => Ok(action),
+    let refetched = match refetch {
+        Some(refetch) => Some(refetch.layer(disk, digest, diff_id).await),
+        None => None,
     };
+    // Where there was no other room, the right one has taken that of the wrong one.
+    let is_kept = quarantined && disk.is_quarantined(digest).await?;
     Ok(Outcome {
         verdict: "corrupt",
-        error: refetched.as_ref().err().map(|error| format!("{error:#}")),
-        action: Some(refetched.unwrap_or(action)),
+        action: Some(if is_kept { "quarantined" } else { "removed" }),
+        refetched: refetched.as_ref().map(Result::is_ok),
+        error: refetched.and_then(Result::err).map(|error| format!("{error:#}")),
     })
 }
 
-/// Fetches a layer anew: as one of an image that is remembered, or, where there is none, from a tier that needs not know of which.
-async fn refetch(context: &Context, disk: &DiskTier, digest: &Digest, diff_id: Option<Digest>) -> Result<()> {
-    let images = disk.images().await?;
-    let mut failed = None;
-    for image in images.iter().filter(|image| image.layers.contains(digest)) {
-        let found = find(context, image, digest).await;
-        match bring(context, found).await {
-            Ok(()) => return Ok(()),
-            Err(error) => failed = Some(error),
+impl Tally {
+    fn add(&mut self, outcome: &Outcome) {
+        self.quarantined += u64::from(outcome.action == Some("quarantined"));
+        self.removed += u64::from(outcome.action == Some("removed"));
+        self.not_refetched += u64::from(outcome.refetched == Some(false));
+        self.unreadable += u64::from(outcome.verdict == "unreadable");
+    }
+
+    /// Fails for what was found, in words that say what came of it.
+    fn end(self, refetch: bool) -> Result<()> {
+        let unreadable = output::count(self.unreadable, "layer");
+        let unreadable =
+            format!("{unreadable} could not be read: `cache remove` what is lost, and replace the disk");
+        match (self.in_words(refetch), self.unreadable) {
+            (None, 0) => Ok(()),
+            (Some(wrong), 0) => bail!("{wrong}"),
+            (None, _) => bail!("{unreadable}"),
+            (Some(wrong), _) => bail!("{wrong}; {unreadable}"),
         }
     }
-    let mut alone = LayerDescriptor::new(*digest);
-    alone.diff_id = diff_id;
-    let brought = bring(context, Ok(alone)).await;
-    // Why an image could not give it says more than that nobody else has it.
-    brought.map_err(|error| failed.unwrap_or(error))
-}
 
-async fn bring(context: &Context, layer: Result<LayerDescriptor>) -> Result<()> {
-    pull::bring_layer(context, &layer?).await.map(drop)
-}
-
-/// The layer as the image describes it, whose manifest is asked for by its digest where it has one: a tag may mean another by now.
-async fn find(context: &Context, image: &ImageRecord, digest: &Digest) -> Result<LayerDescriptor> {
-    let mut location: ImageLocation = image.name.parse()?;
-    if let (ImageLocation::Registry(reference), Some(manifest)) = (&location, &image.manifest) {
-        location = format!("{}@{manifest}", reference.repository()).parse()?;
+    /// What became of the layers that were wrong, if any were.
+    fn in_words(&self, refetch: bool) -> Option<String> {
+        let found = self.quarantined + self.removed;
+        let (was, has, it) = match found {
+            0 => return None,
+            1 => ("was", "has", "it"),
+            _ => ("were", "have", "them"),
+        };
+        let gone = match (self.quarantined, self.removed) {
+            (_, 0) => format!("{has} been put into quarantine"),
+            (0, _) => format!("{has} been removed"),
+            (quarantined, removed) => {
+                format!("have been put into quarantine ({quarantined}) or removed ({removed})")
+            }
+        };
+        let then = match self.not_refetched {
+            _ if !refetch => format!(": the next pull fetches {it} again"),
+            0 => " and fetched anew".to_owned(),
+            failed => format!("; {failed} could not be fetched anew"),
+        };
+        Some(format!(
+            "{} {was} wrong and {gone}{then}",
+            output::count(found, "layer")
+        ))
     }
-    let platform = image.platform.parse().unwrap_or_else(|_| Platform::host());
-    let found = context.stack.resolve(&location, &platform).await;
-    let found = found.with_context(|| location.to_string())?;
-    let layer = found.layers.into_iter().find(|layer| layer.digest == *digest);
-    layer.with_context(|| format!("{location} has no layer {digest} any more"))
 }
 
 fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
     let Outcome {
         verdict,
         action,
+        refetched,
         error,
     } = outcome;
     if json {
@@ -191,6 +213,7 @@ fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
             "bytes": layer.len,
             "outcome": verdict,
             "action": action,
+            "refetched": refetched,
             "error": error,
         }));
     }
@@ -198,8 +221,13 @@ fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
     if let Some(action) = action {
         line.push_str(&format!(", {action}"));
     }
+    match refetched {
+        Some(true) => line.push_str(", fetched anew"),
+        Some(false) => line.push_str(", not fetched anew"),
+        None => {}
+    }
     if let Some(error) = error {
-        line.push_str(&format!(", not fetched anew: {error}"));
+        line.push_str(&format!(": {error}"));
     }
     line.retain(|c| !c.is_control());
     line.push('\n');
