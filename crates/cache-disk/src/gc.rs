@@ -166,10 +166,23 @@ impl Store {
             report.removed_leftovers = leftovers(dir)?;
             report.removed_quarantined = self.release(dir, u64::MAX).layers;
         }
-        under_quota_if_possible(dir, || self.evict_as_told(dir, options, report))
+        let mut evict = || self.evict_as_told(dir, options, &mut report);
+        let usage = if options.removes_all() {
+            // Nothing of it depends on what others evict meanwhile, and with many layers it is long enough to be in their way.
+            evict()?
+        } else {
+            under_quota_if_possible(dir, evict)?
+        };
+        if options.dry_run {
+            report.layers = usage.layers.saturating_sub(report.removed_layers);
+            report.bytes = usage.bytes.saturating_sub(report.removed_bytes);
+            return Ok(report);
+        }
+        under_quota_if_possible(dir, || self.end(dir, report))
     }
 
-    fn evict_as_told(&self, dir: &Handle, options: &GcOptions, mut report: GcReport) -> Result<GcReport> {
+    /// Evicts what `options` say; how much there was before.
+    fn evict_as_told(&self, dir: &Handle, options: &GcOptions, report: &mut GcReport) -> Result<DiskUsage> {
         let mut usage = self.usage(dir)?;
         if options.dry_run {
             usage.bytes -= usage.quarantined_bytes;
@@ -192,12 +205,7 @@ impl Store {
                 report.note(digest, *bytes);
             }
         }
-        if options.dry_run {
-            report.layers = usage.layers.saturating_sub(report.removed_layers);
-            report.bytes = usage.bytes.saturating_sub(report.removed_bytes);
-            return Ok(report);
-        }
-        self.end(dir, report)
+        Ok(usage)
     }
 
     /// Forgets the images of which nothing is left, and says what is. With the lock on the quota: records change.
