@@ -79,7 +79,7 @@ async fn an_image_that_came_in_part_takes_no_place_of_what_is_known() {
     }
     let partial = image("a", &[&new]);
     tier.record_partial_image(partial.clone()).await.unwrap();
-    assert_eq!(tier.images().await.unwrap(), [partial.clone()]);
+    assert_eq!(tier.images().await.unwrap(), std::slice::from_ref(&partial));
     let pinned = image("a", &[&old]).with_pinned(true);
     tier.record_image(pinned.clone()).await.unwrap();
     tier.record_partial_image(partial).await.unwrap();
