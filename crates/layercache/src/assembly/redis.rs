@@ -31,7 +31,8 @@ pub(super) fn settings() -> Vec<Setting> {
              be several, separated by white space: nodes of a cluster. A file is read again for each new connection.",
             Unset::Required,
         )
-        .such_as("\"redis://redis.internal:6379/0\""),
+        .such_as("\"redis://redis.internal:6379/0\"")
+        .or_elsewhere(),
         Setting::new(
             "urls",
             ValueType::SecretUrls,

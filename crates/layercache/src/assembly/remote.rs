@@ -33,7 +33,8 @@ pub(super) const fn settings(default_timeout: &'static str) -> [Setting; 5] {
              the store is trusted. It is read once; see docs/configuration.md for how to change it.",
             Unset::Nothing("indexes are not sealed"),
         )
-        .such_as("\"/run/secrets/seal-key\""),
+        .such_as("\"/run/secrets/seal-key\"")
+        .or_elsewhere(),
         Setting::new(
             "timeout",
             ValueType::Time,

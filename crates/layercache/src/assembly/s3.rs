@@ -53,14 +53,16 @@ pub(super) fn settings() -> Vec<Setting> {
              change.",
             Unset::Nothing("AWS's usual chain is asked (environment, profile, web identity, instance)"),
         )
-        .such_as("\"/run/secrets/s3-key-id\""),
+        .such_as("\"/run/secrets/s3-key-id\"")
+        .or_elsewhere(),
         Setting::new(
             "secret_access_key",
             ValueType::Secret,
             "The access key.",
             Unset::Nothing("as for `access_key_id`"),
         )
-        .such_as("\"/run/secrets/s3-key\""),
+        .such_as("\"/run/secrets/s3-key\"")
+        .or_elsewhere(),
     ];
     [own.as_slice(), &remote::settings("\"10s\"")].concat()
 }

@@ -214,7 +214,8 @@ mod tests {
         kinds.describe(
             "store",
             &[
-                Setting::new("url", ValueType::SecretUrl, "", Unset::Required),
+                Setting::new("url", ValueType::SecretUrl, "", Unset::Required).or_elsewhere(),
+                Setting::new("token", ValueType::Secret, "", Unset::Nothing("")),
                 Setting::new("urls", ValueType::SecretUrls, "", Unset::Nothing("")).instead_of("url"),
                 Setting::new("bucket", ValueType::Text, "", Unset::Nothing("")),
                 Setting::new("b_bucket", ValueType::Text, "", Unset::Nothing("")),
@@ -330,7 +331,11 @@ mod tests {
                 "hunter2",
                 "`b_bucket` of the tier `near-1.a` or `bucket` of the tier `near-1.a_b`",
             ),
-            ("LAYERCACHE_MAX_CONCURRENT_FILLS", "many", "expected usize"),
+            // A secret of which nobody has said that it may stand elsewhere.
+            ("LAYERCACHE_TIER_NEAR_1_A_TOKEN_FILE", "hunter2", "no such key"),
+            // A service is not told of like this.
+            ("LAYERCACHE_PORTS", "hunter2", "no key has this name"),
+            ("LAYERCACHE_TIER_NEAR_1_A_PORT", "hunter2", "no such key"),
         ] {
             let error = set(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(&format!("{name}: ")), "{error}");

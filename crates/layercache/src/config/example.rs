@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::setting::{Setting, Unset, ValueType};
+use super::setting::{Setting, Unset};
 use super::{Config, SETTINGS};
 use crate::Kinds;
 
@@ -68,6 +68,7 @@ fn add(text: &mut String, setting: &Setting, table: &Table) {
         unset,
         example,
         instead_of: _,
+        elsewhere,
     } = setting;
     text.push('\n');
     for line in about.lines() {
@@ -90,14 +91,13 @@ fn add(text: &mut String, setting: &Setting, table: &Table) {
         text.push_str(&format!(" {note}"));
     }
     text.push('\n');
-    let is_secret = matches!(value_type, ValueType::Secret | ValueType::SecretUrl);
-    if is_secret {
+    if *elsewhere {
         text.push_str(&format!(
             "# It may stand in the file that `{key}_file` names, or in the variable that `{key}_env` names.\n"
         ));
     }
     if let Some(example) = example.filter(|_| !matches!(unset, Unset::Required)) {
-        let form = if is_secret { "_file" } else { "" };
+        let form = if *elsewhere { "_file" } else { "" };
         text.push_str(&format!("# For example: {key}{form} = {example}\n"));
     }
     if let Some(value) = default {

@@ -22,6 +22,7 @@ pub struct Setting {
     pub(crate) unset: Unset,
     pub(crate) example: Option<&'static str>,
     pub(crate) instead_of: Option<&'static str>,
+    pub(crate) elsewhere: bool,
 }
 
 /// Which values a key takes.
@@ -46,9 +47,9 @@ pub enum ValueType {
     Choice(&'static [&'static str]),
     /// What these words say.
     Other(&'static str),
-    /// A secret. It stands in the key itself, in the file that `<key>_file` names, or in the variable that `<key>_env` names.
+    /// A secret: hidden where it is shown, and taken as it stands from a variable of the environment.
     Secret,
-    /// The same for a URL that may hold credentials, which are hidden where it is shown.
+    /// The same for a URL that may hold credentials: they alone are hidden.
     SecretUrl,
     /// A list of URLs that may hold credentials.
     SecretUrls,
@@ -89,11 +90,12 @@ impl Setting {
             unset,
             example: None,
             instead_of: None,
+            elsewhere: false,
         }
     }
 
-    /// The same with an example of its value, as in TOML: for a key that must be set, or has no default. For a secret it is one of
-    /// `<key>_file`.
+    /// The same with an example of its value, as in TOML: for a key that must be set, or has no default. Where the value may stand
+    /// [elsewhere](Self::or_elsewhere), it is one of `<key>_file`.
     #[must_use]
     pub const fn such_as(mut self, example: &'static str) -> Self {
         self.example = Some(example);
@@ -107,14 +109,20 @@ impl Setting {
         self
     }
 
-    /// The keys that it is: three for a secret.
+    /// A secret that may stand in the file that `<key>_file` names, or in the variable that `<key>_env` names, as well. Both are keys
+    /// then, which the kind has to take.
+    #[must_use]
+    pub const fn or_elsewhere(mut self) -> Self {
+        self.elsewhere = true;
+        self
+    }
+
+    /// The keys that it is: three for a secret that may stand elsewhere.
     pub(crate) fn keys(&self) -> Vec<String> {
         let key = self.key;
-        match self.value_type {
-            ValueType::Secret | ValueType::SecretUrl => {
-                vec![key.to_owned(), format!("{key}_file"), format!("{key}_env")]
-            }
-            _ => vec![key.to_owned()],
+        match self.elsewhere {
+            true => vec![key.to_owned(), format!("{key}_file"), format!("{key}_env")],
+            false => vec![key.to_owned()],
         }
     }
 
