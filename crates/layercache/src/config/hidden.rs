@@ -1,5 +1,7 @@
 //! Values as they may be shown: without secrets.
 
+use std::path::Path;
+
 use toml::Value;
 
 use super::setting::{Setting, ValueType};
@@ -10,9 +12,10 @@ pub(super) const HIDDEN: &str = "<hidden>";
 impl Setting {
     /// A value of `key`, one of its keys, as it may be shown.
     pub(super) fn without_secrets(&self, key: &str, value: &Value) -> Value {
+        if key != self.key {
+            return place(key, value);
+        }
         match self.value_type {
-            // Where a secret is to be found is none.
-            ValueType::Secret | ValueType::SecretUrl if key != self.key => value.clone(),
             ValueType::Secret => HIDDEN.into(),
             ValueType::SecretUrl | ValueType::SecretUrls => map_texts(value, &secret_url),
             ValueType::Path => value.clone(),
@@ -21,7 +24,17 @@ impl Setting {
     }
 }
 
-/// The same with other texts; what is neither a text nor holds any stays as it is.
+/// Where a secret is to be found, as `<key>_file` or `<key>_env` says, is none. But what can be no such place may be a secret in the
+/// wrong place. The ID of an access key looks like the name of a variable, so only one that is set is taken for one.
+fn place(key: &str, value: &Value) -> Value {
+    let is_place = value.as_str().is_some_and(|text| match key.ends_with("_env") {
+        true => std::env::var_os(text).is_some(),
+        false => Path::new(text).is_absolute(),
+    });
+    if is_place { value.clone() } else { HIDDEN.into() }
+}
+
+/// The same with other texts, those that are keys of a table included; what is neither a text nor holds any stays as it is.
 fn map_texts(value: &Value, change: &impl Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => change(text).into(),
@@ -30,7 +43,7 @@ fn map_texts(value: &Value, change: &impl Fn(&str) -> String) -> Value {
             let entries = table.iter();
             Value::Table(
                 entries
-                    .map(|(key, value)| (key.clone(), map_texts(value, change)))
+                    .map(|(key, value)| (change(key), map_texts(value, change)))
                     .collect(),
             )
         }
@@ -68,6 +81,34 @@ fn without_credentials(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unset;
+
+    #[test]
+    fn a_place_is_shown_where_it_can_be_one() {
+        let setting = Setting::new("k", ValueType::Secret, "", Unset::Required).or_elsewhere();
+        for (key, text, shown) in [
+            ("k", "/run/secrets/k", HIDDEN),
+            ("k_file", "/run/secrets/k", "/run/secrets/k"),
+            ("k_file", "secrets/k", HIDDEN),
+            ("k_file", "s3", HIDDEN),
+            // A variable that every process of a test has.
+            ("k_env", "PATH", "PATH"),
+            ("k_env", "AKIAIOSFODNN7EXAMPLE", HIDDEN),
+            ("k_env", "/run/secrets/k", HIDDEN),
+            ("k_env", "a=b\0", HIDDEN),
+            ("k_env", "", HIDDEN),
+        ] {
+            assert_eq!(
+                setting.without_secrets(key, &text.into()),
+                shown.into(),
+                "{key} {text}"
+            );
+        }
+        assert_eq!(
+            setting.without_secrets("k_file", &Value::Integer(7)),
+            HIDDEN.into()
+        );
+    }
 
     #[test]
     fn credentials_of_urls_are_hidden() {

@@ -215,8 +215,13 @@ mod tests {
                     _ => continue,
                 };
                 for text in texts {
-                    let (key, table) = (setting.key, format!("{{ a = {{ b = {text:?} }} }}"));
-                    for value in [format!("{text:?}"), format!("[{text:?}]"), table] {
+                    let table = format!("{{ a = {{ b = {text:?} }}, {text:?} = [\"c\"] }}");
+                    let values = [format!("{text:?}"), format!("[{text:?}]"), table];
+                    let keys = setting.keys();
+                    for (key, value) in keys
+                        .iter()
+                        .flat_map(|key| values.iter().map(move |value| (key, value)))
+                    {
                         let toml = format!("[[tier]]\nkind = \"{kind}\"\n{key} = {value}");
                         let builder = ConfigBuilder::parse(&toml).unwrap();
                         let shown = builder.show(&kinds).unwrap();

@@ -150,11 +150,13 @@ fn secrets_are_hidden_wherever_they_come_from() {
                   seal_key = \"hunter2-hunter2-hunter2\"\n\
                   [[tier]]\nkind = \"s3\"\nbucket = \"layers\"\naccess_key_id = \"hunter2\"\nsecret_access_key = \"hunter2\"\n\
                   endpoint = \"http://hunter2:hunter2@host\"\n\
-                  [[tier]]\nkind = \"registry\"\n[tier.mirrors]\n\"docker.io\" = [\"https://hunter2:hunter2@mirror\"]\n";
+                  [[tier]]\nkind = \"registry\"\n[tier.mirrors]\n\"docker.io\" = [\"https://hunter2:hunter2@mirror\"]\n\
+                  \"https://hunter2:hunter2@swapped\" = [\"docker.io\"]\n";
     let variables = [
         ("LAYERCACHE_TIER_SHARED_SEAL_KEY", "\"hunter2"),
         ("LAYERCACHE_TIER_S3_SECRET_ACCESS_KEY", "hunter2"),
         ("LAYERCACHE_TIER_S3_ACCESS_KEY_ID_FILE", "/run/secrets/id"),
+        ("LAYERCACHE_TIER_S3_SEAL_KEY_ENV", "hunter2"),
     ];
     for arguments in [&[][..], &["--json"]] {
         let shown = sandbox
