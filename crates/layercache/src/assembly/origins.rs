@@ -27,7 +27,7 @@ struct Settings {
     #[serde(default)]
     plain_http: PlainHttp,
     #[serde(default)]
-    mirrors: BTreeMap<String, Vec<String>>,
+    mirrors: Mirrors,
 }
 
 /// `true` for every host, or the hosts.
@@ -41,6 +41,20 @@ enum PlainHttp {
 impl Default for PlainHttp {
     fn default() -> Self {
         Self::All(false)
+    }
+}
+
+/// Base URLs by host. One of them may hold a password, though none should: untagged, it is not repeated by a message about a value of the
+/// wrong type.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a table from hosts to lists of base URLs")]
+enum Mirrors {
+    Of(BTreeMap<String, Vec<String>>),
+}
+
+impl Default for Mirrors {
+    fn default() -> Self {
+        Self::Of(BTreeMap::new())
     }
 }
 
@@ -76,7 +90,8 @@ pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
     let settings: Settings = tier.settings()?;
     let mut config = RegistryConfig::default();
     config.name = tier.name().to_owned();
-    config.mirrors = settings.mirrors;
+    let Mirrors::Of(mirrors) = settings.mirrors;
+    config.mirrors = mirrors;
     match settings.plain_http {
         PlainHttp::All(all) => config.plain_http = all,
         PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
@@ -156,5 +171,43 @@ impl Stack {
 
     fn origins(&self) -> impl Iterator<Item = &Origin> {
         self.parts.iter().filter_map(|part| part.extras.origin.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    /// Whatever is wrong with them: their shape, or what they are.
+    #[test]
+    fn no_mistake_repeats_what_may_be_a_password() {
+        const URL: &str = "\"https://worker:hunter2@mirror.invalid\"";
+        let shared = Shared {
+            inflater: cache_core::Inflater::new(Default::default()),
+        };
+        for (toml, words) in [
+            (format!("mirrors = {URL}"), "lists of base URLs"),
+            (format!("mirrors = [{URL}]"), "lists of base URLs"),
+            (format!("mirrors.\"docker.io\" = {URL}"), "lists of base URLs"),
+            (format!("mirrors.\"docker.io\" = [[{URL}]]"), "lists of base URLs"),
+            (
+                format!("mirrors.\"docker.io\" = [{URL}, 7]"),
+                "lists of base URLs",
+            ),
+            (format!("mirrors.{URL} = \"docker.io\""), "lists of base URLs"),
+            (format!("mirrors.{URL} = [\"docker.io\"]"), "docker.io"),
+            (format!("mirrors.\"docker.io\" = [{URL}]"), "mirror.invalid"),
+            (format!("plain_http = {URL}"), "list of hosts"),
+            (format!("plain_http = {{ a = {URL} }}"), "list of hosts"),
+        ] {
+            let config = Config::parse(&format!("[[tier]]\nkind = \"registry\"\n{toml}")).unwrap();
+            let Err(error) = registry_part(&config.tiers[0], &shared) else {
+                panic!("{toml} is taken");
+            };
+            let error = format!("{error} {error:?}");
+            assert!(error.contains(words), "{words:?} is missing for {toml}: {error}");
+            assert!(!error.contains("hunter2"), "{toml}: {error}");
+        }
     }
 }
