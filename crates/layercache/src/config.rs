@@ -5,6 +5,7 @@ mod environment;
 mod error;
 mod example;
 mod hidden;
+mod service_link;
 mod setting;
 mod show;
 

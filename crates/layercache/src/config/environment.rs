@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::builder::{ConfigBuilder, SetBy};
+use super::service_link::is_service_link;
 use super::setting::{self, Setting};
 use super::{ConfigError, SETTINGS};
 use crate::Kinds;
@@ -38,7 +39,7 @@ impl ConfigBuilder {
     ///
     /// Where a secret is set in one of its places (`<key>`, `<key>_file`, `<key>_env`), what the file says of the others is dropped.
     /// `LAYERCACHE_CONFIG` and `LAYERCACHE_DIR`, which are arguments, and `LAYERCACHE_TEST_…` are passed over, as are variables
-    /// that do not begin with `LAYERCACHE_`.
+    /// that do not begin with `LAYERCACHE_`, and those by which Kubernetes tells where a service is whose name begins with `layercache`.
     ///
     /// # Errors
     /// [`ConfigError::Override`] for a variable with this prefix that means no key, or more than one, or is not valid UTF-8. The error
@@ -69,11 +70,11 @@ impl ConfigBuilder {
                     let meant = self.meant(rest, kinds).map_err(refuse)?;
                     of_tiers.push((meant, value, by));
                 }
-                None => {
-                    let setting = SETTINGS.iter().find(|setting| upper(setting.key) == rest);
-                    let setting = setting.ok_or_else(|| refuse(unknown_key()))?;
-                    self.set(setting.key, setting.parse(setting.key, &value), by)?;
-                }
+                None => match SETTINGS.iter().find(|setting| upper(setting.key) == rest) {
+                    Some(setting) => self.set(setting.key, setting.parse(setting.key, &value), by)?,
+                    None if is_service_link(&name) => {}
+                    None => return Err(refuse(unknown_key())),
+                },
             }
         }
         // First all that gives way, so that two places which the environment names for one secret are noticed as two.
@@ -264,6 +265,8 @@ mod tests {
             ("LAYERCACHE_CONFIG", "x"),
             ("LAYERCACHE_DIR", "x"),
             ("LAYERCACHE_TEST_BIN", "x"),
+            ("LAYERCACHE_PORT", "tcp://10.0.0.1:80"),
+            ("LAYERCACHE_REDIS_PORT_6379_TCP_ADDR", "10.0.0.2"),
             ("LAYERCACHE_COLOUR", ""),
             ("PATH", "x"),
         ])
