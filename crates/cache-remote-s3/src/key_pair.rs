@@ -25,14 +25,21 @@ impl KeyPair {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Whether it looks like a key: whether the server knows it is another matter.
+    ///
+    /// # Errors
+    /// [`Permanent`](cache_core::ErrorKind::Permanent), naming the part that is empty or not printable ASCII without white space, and
+    /// repeating none.
+    pub fn check(&self) -> Result<()> {
         let sound = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if sound(&self.access_key_id) && sound(&self.secret_access_key) {
-            return Ok(());
-        }
-        Err(Error::permanent(
-            "the access key ID or the secret access key is empty or holds what no key holds",
-        ))
+        let part = match (sound(&self.access_key_id), sound(&self.secret_access_key)) {
+            (true, true) => return Ok(()),
+            (false, _) => "access key ID",
+            (true, false) => "secret access key",
+        };
+        Err(Error::permanent(format!(
+            "the {part} is empty or holds what no key holds"
+        )))
     }
 
     /// As the SDK has it.

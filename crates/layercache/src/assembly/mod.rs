@@ -8,6 +8,8 @@ mod disk;
 #[cfg(any(feature = "redis", feature = "s3"))]
 mod keys;
 mod kinds;
+#[cfg(feature = "s3")]
+mod live_pair;
 #[cfg(feature = "registry")]
 mod origins;
 mod part;

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cache_core::Error;
-use cache_remote_s3::{KeyPair, KeyPairs, S3Config, S3Tier};
+use cache_remote_s3::{KeyPair, S3Config, S3Tier};
 
 use super::keys::Keys;
+use super::live_pair::LivePair;
 use super::remote::{self, Remote};
-use super::secret::Secret;
 use super::secret_file::LiveSecret;
 use super::{Part, Shared};
 use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
@@ -110,7 +108,7 @@ pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
         .with_seal(remote.seal.clone())
         .with_timeout(remote.timeout);
     config = match pair {
-        (Some(id), Some(secret)) => with_key_pair(config, &keys, LivePair { id, secret })?,
+        (Some(id), Some(secret)) => with_key_pair(config, &keys, tier.name(), id, secret)?,
         (None, None) => config,
         (Some(_), None) => return Err(keys.mistake("secret_access_key", "nothing goes with `access_key_id`")),
         (None, Some(_)) => return Err(keys.mistake("access_key_id", "nothing goes with `secret_access_key`")),
@@ -127,42 +125,27 @@ pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
     })
 }
 
-fn with_key_pair(config: S3Config, keys: &Keys<'_>, pair: LivePair) -> Result<S3Config, ConfigError> {
-    let text = |key, secret: &LiveSecret| {
-        text(secret.first()).ok_or_else(|| keys.mistake(key, "text that is not valid UTF-8"))
-    };
-    let first = (
-        text("access_key_id", &pair.id)?,
-        text("secret_access_key", &pair.secret)?,
-    );
-    // The first pair is checked before anything is asked, whether it stays or not.
-    let config = config.with_credentials(first.0, first.1);
-    Ok(match pair.id.is_in_file() || pair.secret.is_in_file() {
-        true => config.with_key_pairs(Arc::new(pair)),
-        false => config,
-    })
-}
-
-/// A key pair of which a part stands in a file.
-#[derive(Debug)]
-struct LivePair {
+fn with_key_pair(
+    config: S3Config,
+    keys: &Keys<'_>,
+    name: &str,
     id: LiveSecret,
     secret: LiveSecret,
-}
-
-#[async_trait]
-impl KeyPairs for LivePair {
-    async fn key_pair(&self) -> cache_core::Result<KeyPair> {
-        let (id, secret) = (self.id.current().await, self.secret.current().await);
-        let pair = text(&id).zip(text(&secret));
-        let (id, secret) =
-            pair.ok_or_else(|| Error::permanent("a file with an access key is not valid UTF-8"))?;
-        Ok(KeyPair::new(id, secret))
-    }
-}
-
-fn text(secret: &Secret) -> Option<String> {
-    secret.text().map(str::to_owned)
+) -> Result<S3Config, ConfigError> {
+    let text = |key, secret: &LiveSecret| {
+        let text = secret.first().text().map(str::to_owned);
+        text.ok_or_else(|| keys.mistake(key, "text that is not valid UTF-8"))
+    };
+    let first = (text("access_key_id", &id)?, text("secret_access_key", &secret)?);
+    // The first pair is checked before anything is asked, whether it stays or not.
+    let config = config.with_credentials(first.0.clone(), first.1.clone());
+    Ok(match id.is_in_file() || secret.is_in_file() {
+        true => {
+            let first = KeyPair::new(first.0, first.1);
+            config.with_key_pairs(Arc::new(LivePair::new(name, first, id, secret)))
+        }
+        false => config,
+    })
 }
 
 #[cfg(test)]
