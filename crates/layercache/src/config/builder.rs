@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, TierConfig, one_line, read};
+use super::{Config, ConfigError, SETTINGS, TierConfig, one_line, read};
 
 /// Who has set a value. A later one overrides the ones before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,15 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError::Override`] for an unknown key and a value of the wrong type.
     pub fn set(&mut self, key: &str, value: impl Into<Value>, by: SetBy) -> Result<(), ConfigError> {
+        // A table of tiers is what `build` would put in the place of.
+        if !SETTINGS.iter().any(|setting| setting.key == key) {
+            let keys: Vec<_> = SETTINGS
+                .iter()
+                .map(|setting| format!("`{}`", setting.key))
+                .collect();
+            let message = format!("unknown field `{key}`, expected one of {}", keys.join(", "));
+            return Err(ConfigError::Override { by, message });
+        }
         let value = value.into();
         let alone = Table::from_iter([(key.to_owned(), value.clone())]);
         Value::Table(alone)
@@ -223,6 +232,10 @@ mod tests {
                 "expected a boolean",
             ),
             (builder.set("colour", 1, argument()), "unknown field `colour`"),
+            (
+                builder.set("tier", Vec::<Value>::new(), argument()),
+                "unknown field `tier`, expected one of `early_reads`",
+            ),
             (
                 builder.set_of_only("s3", "bucket", "b", argument()),
                 "no tier of the kind `s3`",
