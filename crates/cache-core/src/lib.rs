@@ -52,7 +52,7 @@ mod source;
 mod tier;
 mod verify;
 
-pub use cache::{Copying, LayerCache, LayerCacheBuilder, Publication, SourceOptions};
+pub use cache::{Arrival, Copying, LayerCache, LayerCacheBuilder, Publication, SourceOptions};
 pub use chunked::{ChunkStore, ChunkedReader, FetchPlan, RecentChunks};
 pub use descriptor::LayerDescriptor;
 pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};

@@ -141,12 +141,18 @@ pub trait LayerSourceExt: LayerSource {
     /// # Errors
     /// Those of [`LayerSource::open`], and `NotFound`.
     async fn get(&self, layer: &LayerDescriptor) -> Result<Arc<dyn LayerReader>> {
-        self.open(layer).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "no source has this layer")
-                .at(self.name(), "open")
-                .of_layer(&layer.digest)
-        })
+        self.open(layer)
+            .await?
+            .ok_or_else(|| not_found(self.name(), layer))
     }
+}
+
+/// The error of a layer that `source` and all that it asked know to be absent.
+pub(crate) fn not_found(source: &str, layer: &LayerDescriptor) -> Error {
+    let message = "no source has this layer: it may have been removed since its image was pushed";
+    Error::new(ErrorKind::NotFound, message)
+        .at(source, "open")
+        .of_layer(&layer.digest)
 }
 
 impl<S: LayerSource + ?Sized> LayerSourceExt for S {}

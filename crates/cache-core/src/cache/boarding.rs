@@ -155,7 +155,7 @@ async fn board(cache: &Arc<Inner>, layer: &LayerDescriptor, key: &Key, waited: b
     let mut first = None;
     if !key.skip.contains(0) {
         match cache.sources[0].source.open(layer).await {
-            Ok(Some(reader)) => return Ok(Boarded::Hit(Hit { source: 0, reader })),
+            Ok(Some(reader)) => return Ok(Boarded::Hit(Hit::at(0, reader))),
             Ok(None) => first = Some(Ok(())),
             Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
             Err(error) => first = Some(Err(error)),

@@ -110,7 +110,7 @@ impl<'a> Claims<'a> {
                 Some(Claim::Exists(reader)) => {
                     // Whoever has filled it fills the tiers behind it as well.
                     self.missed.retain(|&missed| missed < source);
-                    return Ok(Claimed::Filled(Hit { source, reader }));
+                    return Ok(Claimed::Filled(Hit::at(source, reader)));
                 }
                 None => {}
             }

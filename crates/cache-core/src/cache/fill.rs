@@ -98,7 +98,10 @@ impl<'a> Fill<'a> {
             let piece = piece.map_err(FillError::Source)?;
             let len = self.index.len() + piece.len() as u64;
             if len > self.max_len && !planted::is("max-layer-bytes-ignored") {
-                let error = format!("the layer is longer than max_layer_bytes ({})", self.max_len);
+                let error = format!(
+                    "the layer is longer than max_layer_bytes ({}): raise that, if the image is meant to be so large",
+                    self.max_len
+                );
                 return Err(FillError::Source(Error::permanent(error)));
             }
             match &mut writer {

@@ -139,6 +139,18 @@ impl Flight {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the layer is read by now, if anywhere.
+    pub(super) fn hit(&self) -> Option<Hit> {
+        match &*self.phase.borrow() {
+            Phase::Serving { hit, .. } => return Some(hit.clone()),
+            Phase::Landed(Ok(hit)) => return hit.clone(),
+            // What was served goes on being read where it was found.
+            Phase::Landed(Err(_)) => {}
+            Phase::Searching | Phase::Filling(_) => return None,
+        }
+        self.served()
+    }
+
     /// Length of the layer in bytes, where that is known already.
     pub(super) fn len(&self) -> Option<u64> {
         match &*self.phase.borrow() {

@@ -116,7 +116,7 @@ impl Lessee {
             }
             // With the lease held nobody else publishes the layer any more; before, somebody may just have.
             match (entry.source.open(layer).await, mine) {
-                (Ok(Some(reader)), _) => return Turn::Published(Hit { source, reader }),
+                (Ok(Some(reader)), _) => return Turn::Published(Hit::at(source, reader)),
                 (_, Some(keeper)) => return Turn::Mine(keeper),
                 (Ok(None), None) => {}
                 (Err(_), None) => return Turn::Alone,

@@ -1,5 +1,6 @@
 //! [`LayerCache`]: an ordered list of sources as one source.
 
+mod arrival;
 mod boarding;
 mod builder;
 mod claims;
@@ -41,6 +42,7 @@ use self::write_back::WriteBack;
 use crate::runtime::{AtomicBool, Semaphore};
 use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, planted};
 
+pub use self::arrival::Arrival;
 pub use self::builder::LayerCacheBuilder;
 pub use self::options::{Copying, SourceOptions};
 pub use self::publish::Publication;

@@ -46,7 +46,7 @@ impl Outcomes {
     }
 }
 
-/// An error with its causes in one line, without the layer that the whole message names.
+/// An error in one line with those of its causes that it does not repeat itself, without the layer that the whole message names.
 fn describe(error: &Error) -> String {
     let mut text = match error.tier() {
         Some(tier) => format!("{tier}: {}", error.message()),
@@ -54,7 +54,10 @@ fn describe(error: &Error) -> String {
     };
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.extend([": ", &words]);
+        }
         cause = error.source();
     }
     text

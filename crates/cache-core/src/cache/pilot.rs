@@ -40,7 +40,11 @@ impl Pilot {
         mut first: Option<Result<()>>,
     ) -> Result<Option<Hit>> {
         let cache = &self.cache.0;
-        let closed = |_| Error::unavailable("the cache is closed");
+        let closed = |_| {
+            Error::unavailable("the cache is closed")
+                .at(&cache.name, "open")
+                .of_layer(&layer.digest)
+        };
         let _permit = match cache.fills.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {
@@ -106,7 +110,11 @@ impl Pilot {
                                 tracing::info!(digest = %layer.digest, source, bytes = reader.len(), "loaded from remote cache");
                             }
                             missed.append(&mut self.repaired(layer, &mut route).await);
-                            let hit = Hit { source: tier, reader };
+                            let hit = Hit {
+                                source: tier,
+                                from: hit.source,
+                                reader,
+                            };
                             return Ok(Some(self.served(layer, hit, &missed, route).await));
                         }
                         Err(error) => (error, Some(tier)),
@@ -141,7 +149,9 @@ impl Pilot {
     /// Ends the flight well: with what is known now about the sources that failed, and about what was read early.
     async fn served(&self, layer: &LayerDescriptor, hit: Hit, missed: &[usize], mut route: Route) -> Hit {
         if self.flight.was_read_early() && route.early.refuted() && !planted::is("early-bytes-not-refuted") {
-            let mut error = Error::corrupt("bytes that were read early are not those of the layer");
+            let mut error = Error::corrupt(
+                "bytes that were read early are not those of the layer: discard what was read, and read it again",
+            );
             if let Some(cause) = route.outcomes.last() {
                 error = error.caused_by(cause.clone());
             }

@@ -112,7 +112,7 @@ impl CacheReader {
     pub(super) async fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<Option<usize>> {
         let state = self.state();
         let read = match &state.opened {
-            Opened::Hit(Hit { source, reader }) => match reader.read_at(offset, buf).await {
+            Opened::Hit(Hit { source, reader, .. }) => match reader.read_at(offset, buf).await {
                 Ok(read) => Some(read),
                 Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
                 Err(error) => {
@@ -181,7 +181,11 @@ impl CacheReader {
         {
             return Err(error.clone());
         }
-        let gone = || Error::unavailable("the layer is gone").of_layer(&self.layer.digest);
+        let gone = || {
+            Error::unavailable("the layer is gone from every source since it was opened")
+                .at(&self.cache.name, "read")
+                .of_layer(&self.layer.digest)
+        };
         match landed {
             Ok(Some(hit)) => {
                 state.opened = Opened::Hit(hit);

@@ -12,7 +12,17 @@ use crate::{Error, ErrorKind, LayerDescriptor, LayerReader, Result, planted};
 #[derive(Clone, Debug)]
 pub(super) struct Hit {
     pub(super) source: usize,
+    /// Where its bytes were found: the source itself, or that which it was filled from just now.
+    pub(super) from: usize,
     pub(super) reader: Arc<dyn LayerReader>,
+}
+
+impl Hit {
+    /// What was there.
+    pub(super) fn at(source: usize, reader: Arc<dyn LayerReader>) -> Self {
+        let from = source;
+        Self { source, from, reader }
+    }
 }
 
 /// What a search found, and the tiers in front of it that lack it.
@@ -70,7 +80,7 @@ impl<'a> Search<'a, '_> {
             };
             match opened {
                 Ok(Some(reader)) => {
-                    let hit = Hit { source, reader };
+                    let hit = Hit::at(source, reader);
                     return Ok(Some(Found::new(hit, claims)));
                 }
                 Ok(None) => {}

@@ -94,7 +94,11 @@ impl WriteBack {
 
     /// Copies a layer to one tier, in turn with the write-backs; whether it was not there yet.
     pub(super) async fn copy(&self, copy: &Copy) -> Result<bool> {
-        let closed = |_| Error::unavailable("the cache is closed");
+        let closed = |_| {
+            Error::unavailable("the cache is closed")
+                .at(copy.tier.name(), "write back")
+                .of_layer(&copy.layer.digest)
+        };
         let _queued = copy.meters.queued();
         let _permit = self.permits.acquire().await.map_err(closed)?;
         copy.persist(&|_| {}).await

@@ -58,7 +58,7 @@ fn whoever_waits_behind_the_end_is_told_of_the_landing() {
             let flight = Arc::clone(&flight);
             async move {
                 flight.advance(2);
-                drop(flight.land(Ok(Some(Hit { source: 0, reader }))));
+                drop(flight.land(Ok(Some(Hit::at(0, reader)))));
             }
         });
         assert!(matches!(

@@ -1,6 +1,7 @@
 //! Stories of a composed cache: who is asked, who is filled, and what a reader gets when something fails.
 
 mod any_composition;
+mod arrival;
 mod disputes;
 mod early;
 mod faults;

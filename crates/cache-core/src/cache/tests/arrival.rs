@@ -1,0 +1,90 @@
+//! Who brings a layer is told where it came from.
+
+use super::*;
+use crate::{Copying, SourceOptions};
+
+async fn bring(cache: &LayerCache, layer: &LayerDescriptor) -> (Option<String>, Option<String>, Option<u64>) {
+    let arrival = cache.bring(layer).await.unwrap();
+    let owned = |name: Option<&str>| name.map(str::to_owned);
+    let (from, at) = (owned(arrival.came_from()), owned(arrival.held_by()));
+    (from, at, arrival.reader().len())
+}
+
+fn names(from: &str, at: &str, len: u64) -> (Option<String>, Option<String>, Option<u64>) {
+    (Some(from.to_owned()), Some(at.to_owned()), Some(len))
+}
+
+#[tokio::test]
+async fn what_was_filled_came_from_where_it_was_found_and_what_was_there_from_there() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    for fill in [Copying::Inline, Copying::Background] {
+        for far in [Script::far("far", &bytes, []), Script::origin("far", &bytes, [])] {
+            let cache = LayerCache::builder()
+                .tier(memory("near"))
+                .source_with(far, SourceOptions::default().with_fill(fill))
+                .build()
+                .unwrap();
+            assert_eq!(bring(&cache, &layer).await, names("far", "near", 20_000));
+            assert_eq!(bring(&cache, &layer).await, names("near", "near", 20_000));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_where_it_was_found_is_held_there() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .source_with(
+            Script::far("far", &bytes, []),
+            SourceOptions::default().with_fill(Copying::Off),
+        )
+        .build()
+        .unwrap();
+    let arrival = cache.bring(&layer).await.unwrap();
+    assert_eq!(
+        (arrival.came_from(), arrival.held_by()),
+        (Some("far"), Some("far"))
+    );
+    let nowhere = LayerCache::builder().tier(memory("near")).build().unwrap();
+    let error = nowhere.bring(&layer).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.layer()),
+        (ErrorKind::NotFound, Some(&layer.digest))
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_fails_brings_nothing() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let cut = Script::origin("cut", &bytes, [Act::CutAt(5_000, cut())]);
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .source(cut)
+        .source(Script::origin("whole", &bytes, []))
+        .build()
+        .unwrap();
+    assert_eq!(bring(&cache, &layer).await, names("whole", "near", 20_000));
+}
+
+/// The copy fails with the only source, whose layer was served from the beginning: reading goes on there.
+#[tokio::test]
+async fn what_was_served_and_could_not_be_copied_is_held_where_it_was_found() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let far = Script::far("far", &bytes, [Act::CutAt(5_000, cut())]);
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .source_with(far, SourceOptions::default().with_fill(Copying::Background))
+        .build()
+        .unwrap();
+    let arrival = cache.bring(&layer).await.unwrap();
+    assert_eq!(
+        (arrival.came_from(), arrival.held_by()),
+        (Some("far"), Some("far"))
+    );
+    assert_eq!(arrival.reader().len(), None);
+}
