@@ -19,8 +19,19 @@ use crate::tier::Store;
 const MAX_INDEX_LEN: u64 = 65 << 20;
 const HASH_PIECE_LEN: usize = 1 << 20;
 
+/// What a layer is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// To tell whether it is there: changes nothing.
+    Peek,
+    /// To use it, which is noted.
+    Use,
+    /// The same, also if that takes hashing it.
+    Hash,
+}
+
 /// What a look at the directory came to.
-enum Look {
+pub(crate) enum Look {
     Absent,
     Found(Arc<DiskReader>),
     /// It is there, but whether it is the right one takes hashing all of it.
@@ -36,13 +47,14 @@ impl Store {
         if let Some(reader) = self.open_again(layer) {
             return Ok(Some(reader));
         }
-        match self.look(layer, None).await? {
+        match self.look(layer, Intent::Use, None).await? {
             Look::Absent => Ok(None),
             Look::Found(reader) => Ok(Some(reader)),
             Look::NeedsHashing => {
                 // One at a time, and whoever waited looks again: the index may be there by then.
                 let permit = Arc::clone(&self.hashing).acquire_owned().await;
-                match self.look(layer, permit.ok()).await? {
+                let intent = if permit.is_ok() { Intent::Hash } else { Intent::Use };
+                match self.look(layer, intent, permit.ok()).await? {
                     Look::Absent => Ok(None),
                     Look::Found(reader) => Ok(Some(reader)),
                     Look::NeedsHashing => Err(Error::unavailable("the layer could not be hashed")),
@@ -51,21 +63,24 @@ impl Store {
         }
     }
 
-    async fn look(
+    /// Looks the layer up; `permit` is given back when that is done.
+    pub(crate) async fn look(
         self: &Arc<Self>,
         layer: &LayerDescriptor,
+        intent: Intent,
         permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<Look> {
         let (store, layer) = (Arc::clone(self), layer.clone());
         blocking(move || {
-            let look = store.look_blocking(&layer, permit.is_some());
+            let look = store.look_blocking(&layer, intent);
             drop(permit);
             look
         })
         .await?
     }
 
-    fn look_blocking(&self, layer: &LayerDescriptor, may_hash: bool) -> Result<Look> {
+    fn look_blocking(&self, layer: &LayerDescriptor, intent: Intent) -> Result<Look> {
+        let may_hash = intent == Intent::Hash;
         let dir = self.directory.current()?;
         let Some(file) = dir.open_file(&file_name(&layer.digest, LAYER))? else {
             return Ok(Look::Absent);
@@ -110,12 +125,15 @@ impl Store {
                     != claim
             {
                 return Err(Error::invalid(format!(
-                    "the image claims the diff ID {claim}, but the verified layer has {}",
+                    "the image claims the diff ID {claim}, but the layer was verified and has {}: \
+                     the image is wrong or was tampered with, and the layer stays",
                     index.diff_id()
                 )));
             }
         }
-        touch(&file, metadata.modified().ok());
+        if intent != Intent::Peek {
+            touch(&file, metadata.modified().ok());
+        }
         let len = index.len();
         if let Some(Ok(index_file)) = index_file.map(rustix::fs::fstat) {
             self.proven
@@ -238,7 +256,10 @@ mod tests {
         let index = hashed(b"the layer", Algorithm::Sha256);
         let path = tier.dir().join(file_name(index.digest(), LAYER));
         std::fs::write(path, b"the layer").unwrap();
-        let look = |layer: &LayerDescriptor, may_hash| tier.store.look_blocking(layer, may_hash).unwrap();
+        let look = |layer: &LayerDescriptor, may_hash| {
+            let intent = if may_hash { Intent::Hash } else { Intent::Use };
+            tier.store.look_blocking(layer, intent).unwrap()
+        };
 
         let without_index = layer(&index);
         assert!(matches!(look(&without_index, false), Look::NeedsHashing));

@@ -15,16 +15,29 @@
 //! The file system is the truth, there is no database: an operator may remove any of these files at any time, which makes
 //! the next open a miss and leaves open readers reading.
 //!
-//! ```no_run
-//! # use cache_core::{Claim, Digest, LayerDescriptor, LayerSource, Tier};
-//! # async fn example() -> cache_core::Result<()> {
-//! let tier = cache_disk::DiskTier::builder(cache_disk::default_dir()).with_max_bytes(50 << 30).open()?;
-//! let layer = LayerDescriptor::new(Digest::sha256_of(b"blob"));
-//! if let Some(reader) = tier.open(&layer).await? {
-//!     let mut buf = [0; 512];
-//!     let read = reader.read_at(1024, &mut buf).await?;
+//! ```
+//! use cache_core::{Claim, Digest, IndexBuilder, LayerDescriptor, LayerReaderExt, LayerSourceExt, Tier};
+//! use cache_disk::DiskTier;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let root = tempfile::tempdir()?;
+//! # let dir = root.path().join("clip");
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let tier = DiskTier::builder(&dir).with_max_bytes(Some(50 << 30)).open()?;
+//! let layer = LayerDescriptor::new(Digest::sha256_of(b"blob")).with_diff_id(Digest::sha256_of(b"a tar"));
+//! // Another process that fills the layer at this moment is waited for, and then it exists.
+//! if let Claim::Write(mut writer) = tier.create(&layer).await? {
+//!     let mut index = IndexBuilder::new(layer.digest.algorithm());
+//!     index.update(b"a tar");
+//!     writer.write(b"a tar"[..].into()).await?;
+//!     writer.commit(&index.finish(layer.digest)).await?;
 //! }
+//! // Whoever opens the directory finds the layer, now and after a restart.
+//! let again = DiskTier::builder(&dir).open()?;
+//! assert_eq!(again.get(&layer).await?.read_bytes(2, 3).await?, "tar");
+//! assert!(dir.join(format!("layer-{}.decompressed", layer.digest.hex())).exists());
 //! # Ok(())
+//! # })
 //! # }
 //! ```
 
@@ -40,6 +53,7 @@ mod layout;
 mod lock;
 mod meters;
 mod oversize;
+mod peek;
 mod policy;
 mod proven;
 mod publish;
@@ -58,6 +72,7 @@ mod writer;
 pub use config::{DEFAULT_LOCK_PATIENCE, DEFAULT_MIN_FREE_BYTES, DiskConfig};
 pub use directory::default_dir;
 pub use gc::{GcOptions, GcReport};
+pub use peek::Peek;
 pub use policy::Standing;
 pub use record::ImageRecord;
 pub use tier::DiskTier;

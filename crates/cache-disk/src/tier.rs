@@ -123,7 +123,11 @@ impl DiskTier {
             .map_err(|error| error.at(&self.store.name, operation))
     }
 
-    fn place<'a>(&'a self, operation: &'static str, digest: &'a Digest) -> impl Fn(Error) -> Error + 'a {
+    pub(crate) fn place<'a>(
+        &'a self,
+        operation: &'static str,
+        digest: &'a Digest,
+    ) -> impl Fn(Error) -> Error + 'a {
         move |error| error.at(&self.store.name, operation).of_layer(digest)
     }
 

@@ -9,6 +9,7 @@ mod images;
 mod locking;
 mod maintenance;
 mod model;
+mod peek;
 mod pressure;
 mod processes;
 mod quarantine;
