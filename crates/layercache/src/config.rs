@@ -13,8 +13,8 @@ use std::fmt;
 use std::path::Path;
 
 use bytesize::ByteSize;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use builder::{ConfigBuilder, SetBy};
 pub use error::ConfigError;
@@ -66,7 +66,11 @@ pub struct Config {
     #[serde(default)]
     pub early_reads: bool,
     /// Longest layer that is accepted. Default: 64 GiB.
-    #[serde(default = "default_max_layer_bytes", serialize_with = "exact")]
+    #[serde(
+        default = "default_max_layer_bytes",
+        serialize_with = "exact",
+        deserialize_with = "size"
+    )]
     pub max_layer_bytes: ByteSize,
     /// How many layers are fetched and inflated at once. Default: 4.
     #[serde(default = "default_max_concurrent_fills")]
@@ -79,6 +83,34 @@ pub struct Config {
 /// As a number: the text form of a size is rounded.
 fn exact<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(size.0)
+}
+
+/// A size in bytes as a configuration writes it. The error of another value says what a size is.
+#[derive(Clone, Copy)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "expected a number of bytes, or a text such as \"50GiB\",";
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(u64),
+            Text(String),
+        }
+        match Form::deserialize(deserializer) {
+            Ok(Form::Number(bytes)) => Ok(Self(bytes)),
+            Ok(Form::Text(text)) => match text.parse() {
+                Ok(ByteSize(bytes)) => Ok(Self(bytes)),
+                Err(_) => Err(D::Error::custom(format!("{text:?} is no size: {EXPECTED}"))),
+            },
+            Err(_) => Err(D::Error::custom(EXPECTED)),
+        }
+    }
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    Size::deserialize(deserializer).map(|Size(bytes)| ByteSize(bytes))
 }
 
 fn default_max_layer_bytes() -> ByteSize {

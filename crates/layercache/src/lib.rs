@@ -29,6 +29,25 @@
 //! # }
 //! ```
 //!
+//! Where a layer comes from, and what that costs, can be asked beforehand:
+//!
+//! ```no_run
+//! # async fn example(stack: layercache::Stack, layer: layercache::core::LayerDescriptor) {
+//! use layercache::Finding;
+//!
+//! let explanation = stack.explain(&layer).await;
+//! for asked in &explanation.asked {
+//!     if let Finding::Failed(error) = &asked.finding {
+//!         println!("{} would be passed over: {error}", asked.name);
+//!     }
+//! }
+//! if let Some(plan) = &explanation.plan {
+//!     let cost = explanation.read_cost(Some(4096..4608));
+//!     println!("{} would serve it, and move {:?} bytes for {}", plan.source, cost.moved, cost.asked);
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //! | feature | what it adds |
 //! |---|---|
@@ -50,7 +69,10 @@ mod config;
 pub mod metrics;
 mod trees;
 
-pub use assembly::{Answer, Constructor, Kinds, Part, Shared, SourceCheck, SourceReport, Stack};
+pub use assembly::{
+    Answer, Asked, Constructor, Explanation, Finding, Glance, Kinds, KnownTree, Part, Plan, PlannedCopy,
+    ReadCost, Reading, Shared, SourceCheck, SourceReport, Stack,
+};
 pub use cache_core as core;
 #[cfg(feature = "disk")]
 pub use cache_disk as disk;

@@ -46,6 +46,12 @@ pub enum ImageLocation {
 }
 
 impl ImageLocation {
+    /// The name of the origin that has written `locator` into the descriptors of an image's layers, as
+    /// [`repository`](cache_core::LayerDescriptor::repository): `oci` for `oci:/srv/image`, `registry` for `docker.io/library/debian`.
+    pub fn origin_of(locator: &str) -> &'static str {
+        split_file_locator(locator).map_or(REGISTRY, |(origin, _)| origin)
+    }
+
     /// The name of the origin that can resolve it: `registry`, `oci`, `oci-archive` or `docker-archive`.
     pub fn origin(&self) -> &'static str {
         match self {
@@ -133,6 +139,13 @@ mod tests {
         for (text, origin) in cases {
             let location: ImageLocation = text.parse().unwrap();
             assert_eq!((location.origin(), location.to_string().as_str()), (origin, text));
+        }
+        for (locator, origin) in [
+            ("docker.io/library/debian", "registry"),
+            ("oci:/srv/image", "oci"),
+            ("oci-archive:image.tar", "oci-archive"),
+        ] {
+            assert_eq!(ImageLocation::origin_of(locator), origin);
         }
         let archive: ImageLocation = "docker-archive:image.tar:app:v1".parse().unwrap();
         let (path, tag) = ("image.tar".into(), Some("app:v1".into()));

@@ -82,7 +82,8 @@ async fn check(part: &Part, nearest: bool) -> SourceCheck {
     }
 }
 
-async fn bounded(answer: impl Future<Output = Result<()>>) -> Result<()> {
+/// What comes of asking a source, or that it stays silent.
+pub(super) async fn bounded<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     let silence = |_| {
         let seconds = PATIENCE.as_secs();
         Err(Error::unavailable(format!("no answer within {seconds} s")))

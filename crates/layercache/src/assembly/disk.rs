@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use bytesize::ByteSize;
-use cache_core::{Digest, Result};
-use cache_disk::{DEFAULT_MIN_FREE_BYTES, DiskConfig, DiskTier, default_dir};
+use cache_core::{Digest, LayerDescriptor, Result};
+use cache_disk::{DEFAULT_MIN_FREE_BYTES, DiskConfig, DiskTier, Peek, default_dir};
 use image_tree::TreeStore;
 use serde::Deserialize;
 
-use super::{Part, Shared, Stack};
+use super::{Glance, Part, Shared, Stack};
+use crate::config::Size;
 use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
 
 /// The companion that the file tree of a layer is.
@@ -23,8 +23,8 @@ const MAX_TREE_LEN: usize = 256 << 20;
 #[serde(deny_unknown_fields)]
 struct Settings {
     dir: Option<PathBuf>,
-    max_bytes: Option<ByteSize>,
-    min_free_bytes: Option<ByteSize>,
+    max_bytes: Option<Size>,
+    min_free_bytes: Option<Size>,
 }
 
 pub(super) const SETTINGS: [Setting; 3] = [
@@ -56,7 +56,7 @@ pub(super) const SETTINGS: [Setting; 3] = [
 
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
     let disk = DiskTier::open(config(tier)?)?;
-    let (trees, evictions, checked, sampled) = (disk.clone(), disk.clone(), disk.clone(), disk.clone());
+    let [trees, evictions, checked, sampled, peeked] = [(); 5].map(|()| disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
         .with_check(move || {
@@ -71,6 +71,7 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
                 }
             }
         })
+        .with_glance(move |layer| peek(peeked.clone(), layer))
         .with_trees(Arc::new(DiskTrees(trees)))
         .with_evicted(move || evictions.evicted_layers());
     part.extras.disk = Some(disk);
@@ -96,6 +97,14 @@ pub(super) fn config(tier: &TierConfig) -> Result<DiskConfig, ConfigError> {
         .with_name(tier.name())
         .with_max_bytes(max_bytes.map(|size| size.0))
         .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0)))
+}
+
+async fn peek(disk: DiskTier, layer: LayerDescriptor) -> Result<Glance> {
+    Ok(match disk.peek(&layer).await? {
+        Peek::Absent => Glance::Absent,
+        Peek::Present(reader) => Glance::Present(reader),
+        _ => Glance::Unverified,
+    })
 }
 
 /// Keeps the trees next to the layers, where they are evicted with them.

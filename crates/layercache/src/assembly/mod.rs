@@ -5,14 +5,18 @@ mod agreement;
 mod check;
 #[cfg(feature = "disk")]
 mod disk;
+mod explain;
 #[cfg(any(feature = "redis", feature = "s3"))]
 mod keys;
 mod kinds;
+mod known_tree;
 #[cfg(feature = "s3")]
 mod live_pair;
 #[cfg(feature = "registry")]
 mod origins;
 mod part;
+mod plan;
+mod read_cost;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", feature = "s3"))]
@@ -26,6 +30,10 @@ mod secret_file;
 mod stack;
 
 pub use check::{Answer, SourceCheck};
+pub use explain::{Asked, Explanation, Finding};
 pub use kinds::{Constructor, Kinds, Shared};
-pub use part::Part;
+pub use known_tree::KnownTree;
+pub use part::{Glance, Part};
+pub use plan::{Plan, PlannedCopy, Reading};
+pub use read_cost::ReadCost;
 pub use stack::{SourceReport, Stack};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, LayerDescriptor};
 use registry::{
     CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
     Platform, RegistryConfig, RegistryOrigin,
@@ -83,7 +83,8 @@ pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, 
         shared.inflater.clone(),
     )?);
     let stats = origin.stats();
-    Ok(part("registry", origin, stats))
+    let serves = |layer: &LayerDescriptor| is_of(layer, "registry");
+    Ok(part("registry", serves, origin, stats))
 }
 
 pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
@@ -107,15 +108,36 @@ pub(super) fn file_parts(shared: &Shared) -> [Part; 3] {
     let stats = [layout.stats(), archive.stats(), docker.stats()];
     let [layout_stats, archive_stats, docker_stats] = stats;
     [
-        part("oci", layout, layout_stats),
-        part("oci-archive", archive, archive_stats),
-        part("docker-archive", docker, docker_stats),
+        part("oci", |layer| is_of(layer, "oci"), layout, layout_stats),
+        part(
+            "oci-archive",
+            |layer| is_of(layer, "oci-archive"),
+            archive,
+            archive_stats,
+        ),
+        part(
+            "docker-archive",
+            |layer| is_of(layer, "docker-archive"),
+            docker,
+            docker_stats,
+        ),
     ]
     .map(Part::implied)
 }
 
-fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) -> Part {
+/// Whether the layer is of an image that an origin of this kind has resolved.
+fn is_of(layer: &LayerDescriptor, kind: &str) -> bool {
+    layer.repository.as_deref().map(ImageLocation::origin_of) == Some(kind)
+}
+
+fn part<S: ImageSource>(
+    kind: &'static str,
+    serves: fn(&LayerDescriptor) -> bool,
+    source: Arc<S>,
+    stats: OriginStats,
+) -> Part {
     let mut part = Part::source(Arc::clone(&source));
+    part.extras.serves = Some(serves);
     part.extras.origin = Some(Origin {
         kind,
         images: source,
@@ -157,7 +179,7 @@ impl Stack {
         }
         Err(failed.unwrap_or_else(|| {
             cache_core::Error::permanent(format!(
-                "no tier of the kind `{kind}` is configured, which this image needs"
+                "no tier of the kind `{kind}` is configured, which this image needs: add one"
             ))
         }))
     }

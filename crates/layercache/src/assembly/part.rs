@@ -1,11 +1,12 @@
 //! One source of a stack, with what else it can do for the stack.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use cache_core::{
-    Capabilities, LayerCacheBuilder, LayerSource, Metered, Result, SourceCounts, SourceOptions, SourceStats,
-    Tier,
+    Capabilities, Copying, LayerCacheBuilder, LayerDescriptor, LayerReader, LayerSource, Metered, Result,
+    SourceCounts, SourceOptions, SourceStats, Tier,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -37,6 +38,8 @@ pub struct Part {
     stats: Arc<SourceStats>,
     place: Place,
     options: SourceOptions,
+    /// Bytes that are moved together.
+    unit: NonZeroU64,
     pub(super) extras: Extras,
     /// Whether it is in the stack without having been configured.
     implied: bool,
@@ -60,11 +63,28 @@ pub(super) struct Extras {
     pub(super) trees: Option<Arc<dyn TreeStore>>,
     /// Tells how many layers it has evicted.
     pub(super) evicted: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    /// Looks whether it has a layer and leaves no trace, where opening one does.
+    pub(super) glance: Option<Look>,
+    /// Tells whether it can have a layer like this one, where it has those of some images alone.
+    pub(super) serves: Option<fn(&LayerDescriptor) -> bool>,
     #[cfg(feature = "disk")]
     pub(super) disk: Option<cache_disk::DiskTier>,
     #[cfg(feature = "registry")]
     pub(super) origin: Option<super::origins::Origin>,
 }
+
+/// What a source has of a layer, as far as can be seen without using it: see [`Part::with_glance`].
+#[derive(Clone, Debug)]
+pub enum Glance {
+    /// It lacks the layer.
+    Absent,
+    /// It has the layer, and this reads it.
+    Present(Arc<dyn LayerReader>),
+    /// It has something that has to be hashed before it is known to be the layer.
+    Unverified,
+}
+
+pub(super) type Look = Box<dyn Fn(LayerDescriptor) -> BoxFuture<'static, Result<Glance>> + Send + Sync>;
 
 /// A question to a source.
 pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -95,6 +115,7 @@ impl Part {
             stats,
             place,
             options: SourceOptions::default(),
+            unit: NonZeroU64::MIN,
             extras: Extras::default(),
             implied: false,
         }
@@ -104,6 +125,14 @@ impl Part {
     #[must_use]
     pub fn with_options(mut self, options: SourceOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// The same, saying that a read of any byte moves this many: those of the layer's units of `bytes` bytes that it touches. What a
+    /// source does not say moves what was asked for.
+    #[must_use]
+    pub fn with_read_unit(mut self, bytes: NonZeroU64) -> Self {
+        self.unit = bytes;
         self
     }
 
@@ -134,6 +163,17 @@ impl Part {
         F: Future<Output = ()> + Send + 'static,
     {
         self.extras.sample = Some(Box::new(move || sample().boxed()));
+        self
+    }
+
+    /// The same, with how to look whether the source has a layer and leave no trace. Where a part does not tell, it is opened for that.
+    /// Dropping the future must cancel it.
+    #[must_use]
+    pub fn with_glance<F>(mut self, glance: impl Fn(LayerDescriptor) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Glance>> + Send + 'static,
+    {
+        self.extras.glance = Some(Box::new(move |layer| glance(layer).boxed()));
         self
     }
 
@@ -186,8 +226,34 @@ impl Part {
         &self.options
     }
 
+    pub(super) fn read_unit(&self) -> NonZeroU64 {
+        self.unit
+    }
+
+    /// Looks whether it has a layer. Opening one is the way to tell, unless the part knows a better one.
+    pub(super) async fn glance(&self, layer: &LayerDescriptor) -> Result<Glance> {
+        let seen = match &self.extras.glance {
+            Some(glance) => glance(layer.clone()).await,
+            None => self.place.source().open(layer).await.map(|opened| match opened {
+                Some(reader) => Glance::Present(reader),
+                None => Glance::Absent,
+            }),
+        };
+        seen.map_err(|error| error.at(&self.name, "open").of_layer(&layer.digest))
+    }
+
+    /// Whether it can have a layer like this one.
+    pub(super) fn serves(&self, layer: &LayerDescriptor) -> bool {
+        self.extras.serves.is_none_or(|serves| serves(layer))
+    }
+
     pub(super) fn is_tier(&self) -> bool {
         matches!(self.place, Place::Tier(_))
+    }
+
+    /// Whether layers that are found behind it are copied here.
+    pub(super) fn takes_layers(&self) -> bool {
+        self.is_tier() && self.options.write_back != Copying::Off
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {

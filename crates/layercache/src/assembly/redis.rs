@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytesize::ByteSize;
 use cache_core::Error;
 use cache_remote_redis::{RedisConfig, RedisTier, ServerUrls};
 
@@ -15,6 +14,7 @@ use super::remote::{self, Remote};
 use super::secret::Secret;
 use super::secret_file::LiveSecret;
 use super::{Part, Shared};
+use crate::config::Size;
 use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -114,7 +114,7 @@ pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
     if let Some(secret) = secret.filter(LiveSecret::is_in_file) {
         config = config.with_current_urls(Arc::new(UrlsInFile(secret)));
     }
-    if let Some(ByteSize(max)) = keys.value("max_layer_bytes")? {
+    if let Some(Size(max)) = keys.value("max_layer_bytes")? {
         config = config.with_max_layer_bytes(max);
     }
     let lease = match keys.value("lease")? {

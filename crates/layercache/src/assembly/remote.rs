@@ -1,11 +1,12 @@
 //! What the kinds of remote tiers have in common: settings, and the guards around them.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{
-    Breaker, BreakerConfig, Copying, Guarded, Leases, Limit, Operation, Policy, Retry, RetryConfig, Seal,
-    SourceOptions, Tier, TimeoutConfig,
+    Breaker, BreakerConfig, CHUNK_LEN, Copying, Guarded, Leases, Limit, Operation, Policy, Retry,
+    RetryConfig, Seal, SourceOptions, Tier, TimeoutConfig,
 };
 
 use super::Part;
@@ -20,6 +21,9 @@ const ATTEMPTS: u32 = 3;
 /// The longest time-out that can be set, and the longest pause before an operation is tried again.
 const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const MAX_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a remote tier moves for a read of any byte: it verifies whole chunks.
+const CHUNK: NonZeroU64 = NonZeroU64::new(CHUNK_LEN as u64).unwrap();
 
 const COPYING: ValueType = ValueType::Choice(&["background", "inline", "off"]);
 
@@ -148,7 +152,7 @@ impl Remote {
             .with_fill(self.fill)
             .with_write_back(self.write_back);
         options.leases = leases.filter(|_| self.takes_layers());
-        part.with_options(options)
+        part.with_options(options).with_read_unit(CHUNK)
     }
 }
 

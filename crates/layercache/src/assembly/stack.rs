@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use cache_core::{
-    InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result,
-    SourceCounts,
+    Arrival, Error, InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader,
+    LayerSourceExt, Result, SourceCounts,
 };
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,13 +17,13 @@ use crate::trees::NoTrees;
 use crate::{Config, ConfigError};
 
 /// Trees that are loaded or built at once.
-const MAX_CONCURRENT_TREES: usize = 4;
+pub(super) const MAX_CONCURRENT_TREES: usize = 4;
 
 /// A cache composed as a configuration says, with what an application needs around it.
 pub struct Stack {
     cache: LayerCache,
     inflater: Inflater,
-    trees: Arc<dyn TreeStore>,
+    pub(super) trees: Arc<dyn TreeStore>,
     pub(super) parts: Vec<Part>,
 }
 
@@ -113,6 +113,20 @@ impl Stack {
         self.cache.get(layer).await
     }
 
+    /// Brings a layer into the cache, and waits until it is there, or no tier takes it.
+    ///
+    /// # Errors
+    /// Those of [`LayerCache::bring`].
+    pub async fn bring(&self, layer: &LayerDescriptor) -> Result<Arrival> {
+        self.cache.bring(layer).await
+    }
+
+    /// Whether the source of this name is an origin, which fetches the whole blob of a layer for whatever is read of it.
+    pub fn is_origin(&self, source: &str) -> bool {
+        let named = self.parts.iter().find(|part| part.name() == source);
+        named.is_some_and(|part| !part.capabilities().random_access)
+    }
+
     /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there. The layer is opened
     /// in either case, since only that checks what `layer` claims of it.
     ///
@@ -139,11 +153,19 @@ impl Stack {
             .buffered(MAX_CONCURRENT_TREES)
             .try_collect()
             .await?;
-        let merge = tokio::task::spawn_blocking(move || ImageTree::new(trees, &TreeLimits::default()));
-        merge.await.map_err(|error| {
-            cache_core::Error::unavailable("merging the trees of the layers failed").caused_by(error)
-        })?
+        merge(trees).await
     }
+}
+
+/// The tree of an image with these layers' trees, the base first.
+pub(super) async fn merge(trees: Vec<Arc<LayerTree>>) -> Result<ImageTree> {
+    let merged = tokio::task::spawn_blocking(move || ImageTree::new(trees, &TreeLimits::default()));
+    merged.await.map_err(|error| {
+        Error::unavailable(
+            "the trees of the layers were not merged: the runtime is shutting down, or the work panicked",
+        )
+        .caused_by(error)
+    })?
 }
 
 impl fmt::Debug for Stack {

@@ -35,7 +35,14 @@ Examples:
   layercache pull debian:12 ghcr.io/owner/app:1.2   several images
   layercache pull --platform linux/arm64 debian:12  for another machine
   layercache pull oci:image:v1                      from an OCI layout in a directory
-  layercache pull --metrics 127.0.0.1:9190 app      while it runs, Prometheus can watch it";
+  layercache pull --metrics 127.0.0.1:9190 app      while it runs, Prometheus can watch it
+  layercache pull --json debian:12                  what each layer took, for programs";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  layercache explain debian:12                      where each layer would come from, and why from there
+  layercache explain debian:12 /usr/bin/perl        what a read of this file would move
+  layercache explain --json debian:12               the same for programs";
 
 const WARM_EXAMPLES: &str = "\
 The list has one IMAGE a line; empty lines and what follows a # are passed over.
@@ -124,6 +131,9 @@ pub(crate) enum Command {
     /// Bring every layer of a list of images into the cache, whatever becomes of some of them
     #[command(after_help = WARM_EXAMPLES)]
     Warm(Warm),
+    /// Tell which tier would serve each layer of an image, and why, without fetching or changing anything
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
     /// Copy layers of images that are cached here to the tiers that workers share
     #[command(after_help = PUSH_EXAMPLES)]
     Push(Push),
@@ -173,8 +183,22 @@ pub(crate) struct Pull {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<ImageLocation>,
+    /// Print JSON, one object per layer and line
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) scrape: Scrape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The image
+    pub(crate) image: ImageLocation,
+    /// A file of the image: tell what reading it moves. Where the tree of a layer is not kept, its headers are read for that
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -85,7 +85,7 @@ fn to_lines(source: &SourceCheck) -> String {
     line
 }
 
-fn copying(copying: Copying) -> &'static str {
+pub(super) fn copying(copying: Copying) -> &'static str {
     match copying {
         Copying::Background => "background",
         Copying::Inline => "inline",

@@ -15,7 +15,7 @@ const QUIET: &str = "warn";
 /// What is logged when a format is asked for: what an operator greps for.
 const OPERATOR: &str = "info,cache_core=debug,cache_disk=debug";
 
-/// Ends the logs of a program that is being stopped: what its parts then run into is nothing to tell the user of.
+/// Ends the logs, as of a program that is being stopped: what its parts then run into is nothing to tell the user of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mute(Arc<AtomicBool>);
 
@@ -23,6 +23,11 @@ impl Mute {
     pub(super) fn mute(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Whether the user wants to see logs.
+pub(super) fn is_asked_for(format: Option<LogFormat>) -> bool {
+    format.is_some() || std::env::var_os(EnvFilter::DEFAULT_ENV).is_some()
 }
 
 pub(super) fn start(format: Option<LogFormat>, bars: &Bars, mute: &Mute) {

@@ -1,11 +1,13 @@
 //! The command line: arguments, commands, and what they print.
 
 mod args;
+mod brought;
 mod cache;
 mod cat;
 mod config;
 mod context;
 mod demo;
+mod explain;
 mod images;
 mod inspect;
 mod logging;
@@ -69,6 +71,10 @@ async fn execute(arguments: Arguments) -> Result<()> {
         }
         _ => {}
     }
+    if matches!(command, Command::Explain(_)) && !logging::is_asked_for(global.log_format) {
+        // What there is to warn of is what it tells.
+        mute.mute();
+    }
     // Before there is anything to be counted.
     let metrics = command.metrics().map(metrics::Metrics::install).transpose()?;
     let context = Context::new(&global, &mute)?;
@@ -95,6 +101,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Pull(command) => pull::run(context, command).await,
         Command::Warm(command) => warm::run(context, command).await,
+        Command::Explain(command) => explain::run(context, command).await,
         Command::Push(command) => push::run(context, command).await,
         Command::Inspect(command) => inspect::run(context, command).await,
         Command::Ls(command) => ls::run(context, command).await,
@@ -121,9 +128,6 @@ fn man(dir: &Path) -> Result<()> {
 
 /// One line with all causes.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let mut line = format!("{error:#}");
-    // Text of a registry may be in it: nothing of that may break the line or drive the terminal.
-    line.retain(|c| !c.is_control());
-    eprintln!("layercache: {line}");
+    eprintln!("layercache: {}", output::one_line(error));
     error.downcast_ref::<Stop>().map_or(ExitCode::FAILURE, Stop::code)
 }

@@ -42,7 +42,18 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 
 /// An error with all its causes, on one line.
 pub(super) fn error_line(error: &layercache::core::Error) -> String {
-    let mut line = format!("{:#}", anyhow::Error::new(error.clone()));
+    one_line(&anyhow::Error::new(error.clone()))
+}
+
+/// The same of any error. A cause whose words are there already is not told again: some messages stand alone in a log as well.
+pub(super) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            let colon = if line.is_empty() { "" } else { ": " };
+            line.extend([colon, &cause]);
+        }
+    }
     // Text of a server may be in it: nothing of that may break the line or drive the terminal.
     line.retain(|c| !c.is_control());
     line
@@ -56,4 +67,21 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     // A connection breaks in the same way, but not while writing there.
     error.chain().any(|cause| cause.to_string() == STDOUT)
         && error.root_cause().downcast_ref().is_some_and(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_and_on_one_line() {
+        let error = anyhow!("refused\n")
+            .context("redis: no answer (refused\n)")
+            .context("debian:12");
+        assert_eq!(one_line(&error), "debian:12: redis: no answer (refused)");
+        let error = anyhow!("port 5000").context("redis: no answer");
+        assert_eq!(one_line(&error), "redis: no answer: port 5000");
+    }
 }

@@ -9,6 +9,7 @@ use layercache::core::LayerDescriptor;
 use layercache::registry::{Image, ImageLocation};
 
 use super::args::Pull;
+use super::brought::Brought;
 use super::context::Context;
 use super::{images, output};
 
@@ -20,7 +21,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
     for location in &command.images {
         let start = Instant::now();
-        let pulled = bring(context, location).await?;
+        let tell = |layer: &Brought| context.bars.suspend(|| layer.print(command.json));
+        let pulled = bring(context, location, tell).await?;
         if context.bars.shown() {
             let line = format!("{location}: {} in {:.1?}", pulled.extent(), start.elapsed());
             context.bars.suspend(|| eprintln!("{line}"));
@@ -44,11 +46,20 @@ impl Pulled {
     }
 }
 
-/// Brings every layer of an image into the cache, and remembers which these are.
-pub(super) async fn bring(context: &Context, location: &ImageLocation) -> Result<Pulled> {
+/// Brings every layer of an image into the cache, and remembers which these are. Each is told of when it is there.
+pub(super) async fn bring(
+    context: &Context,
+    location: &ImageLocation,
+    tell: impl Fn(&Brought) -> Result<()>,
+) -> Result<Pulled> {
     let image = context.resolve(location).await?;
-    let brought: Result<Vec<(usize, u64)>> = stream::iter(image.layers.iter().enumerate())
-        .map(|(number, layer)| async move { Ok((number, bring_layer(context, layer).await?)) })
+    let (tell, layers) = (&tell, image.layers.iter().enumerate());
+    let brought: Result<Vec<(usize, u64)>> = stream::iter(layers)
+        .map(|(number, layer)| async move {
+            let brought = bring_layer(context, layer).await?;
+            tell(&brought)?;
+            Ok((number, brought.len))
+        })
         .buffer_unordered(MAX_CONCURRENT)
         .try_collect()
         .await;
@@ -62,21 +73,16 @@ pub(super) async fn bring(context: &Context, location: &ImageLocation) -> Result
     Ok(Pulled { image, bytes })
 }
 
-/// Fills the cache with one layer; its length in bytes.
-pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> Result<u64> {
+/// Fills the cache with one layer.
+pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> Result<Brought> {
+    let start = Instant::now();
     let short: String = layer.digest.hex().chars().take(12).collect();
     let bar = context.bars.bytes(short);
     let cache = context.stack.cache();
-    let brought = async {
-        let reader = context.stack.open(layer).await?;
-        // A reader may be served while the layer is still on its way: from where it was found, or from what has arrived of it.
-        cache.settled(&layer.digest).await;
-        Ok::<_, layercache::core::Error>(reader)
-    };
-    let mut brought = std::pin::pin!(brought);
-    let reader = loop {
+    let mut brought = std::pin::pin!(context.stack.bring(layer));
+    let mut arrival = loop {
         tokio::select! {
-            reader = &mut brought => break reader?,
+            arrival = &mut brought => break arrival?,
             () = tokio::time::sleep(TICK) => {
                 if let Some(written) = cache.fill_progress(&layer.digest) {
                     bar.set_position(written);
@@ -84,13 +90,15 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
             }
         }
     };
-    let len = match reader.len() {
+    let len = match arrival.reader().len() {
         // A tier has all of it: the one that was filled or, where none in front takes it, the one that it was found in.
         Some(len) => len,
         // It is not being kept, or it is wrong: which of both shows once it has been read.
         None => {
-            let len = drain(reader.stream(0), |written| bar.set_position(written)).await?;
-            if context.stack.open(layer).await?.len().is_none() {
+            let bytes = arrival.reader().stream(0);
+            let len = drain(bytes, |written| bar.set_position(written)).await?;
+            arrival = context.stack.bring(layer).await?;
+            if arrival.reader().len().is_none() {
                 bail!(
                     "layer {} was read and is right, but no tier keeps it: {}",
                     layer.digest,
@@ -101,14 +109,14 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
         }
     };
     bar.finish_and_clear();
-    Ok(len)
+    Ok(Brought::new(context, layer, &arrival, len, start.elapsed()))
 }
 
 fn why_not_kept(context: &Context) -> &'static str {
     if !context.stack.disks().is_empty() {
-        "the disk is full, or the layer is larger than `max_bytes`"
+        "the disk is full, or the layer is larger than `max_bytes`: free space, or raise it"
     } else if context.stack.shared_tiers().is_empty() {
-        "the configuration has no tier of the kind `disk`"
+        "the configuration has no tier of the kind `disk`: add one"
     } else {
         "the configuration has no tier of the kind `disk`, and the shared tiers have not taken it"
     }

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, command: Push) -> Result<()> {
     let shared = context.stack.shared_tiers();
     if shared.is_empty() {
         bail!(
-            "the configuration has no shared tier that may be written, as those of the kinds `redis` and `s3` are"
+            "the configuration has no shared tier that may be written, as those of the kinds `redis` and `s3` are: add one"
         );
     }
     let mut failures = Failures::default();

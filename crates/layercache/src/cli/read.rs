@@ -12,7 +12,7 @@ pub(super) async fn run(context: &Context, command: Read) -> Result<()> {
     let layer = match command.layer {
         LayerName::Number(number) => image.layers.get(number).with_context(|| {
             format!(
-                "{} has {}: there is no layer {number}",
+                "{} has {}, counted from 0: there is no layer {number}",
                 command.image,
                 output::count(image.layers.len() as u64, "layer")
             )
@@ -21,7 +21,12 @@ pub(super) async fn run(context: &Context, command: Read) -> Result<()> {
             .layers
             .iter()
             .find(|layer| layer.digest == digest)
-            .with_context(|| format!("{} has no layer {digest}", command.image))?,
+            .with_context(|| {
+                format!(
+                    "{} has no layer {digest}: `inspect` shows which it has",
+                    command.image
+                )
+            })?,
     };
     let reader = context
         .stack

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, command: Warm) -> Result<()> {
     let mut brought = stream::iter(wanted)
         .map(|(text, location)| async {
             let pulled = match location {
-                Ok(location) => bring(context, &location).await,
+                Ok(location) => bring(context, &location, |_| Ok(())).await,
                 Err(error) => Err(error),
             };
             (text, pulled)
@@ -108,7 +108,7 @@ fn without_remark(line: &str) -> &str {
 }
 
 fn report(text: &str, pulled: &Result<Pulled>, json: bool) -> Result<()> {
-    let error = pulled.as_ref().err().map(|error| plain(&format!("{error:#}")));
+    let error = pulled.as_ref().err().map(output::one_line);
     if json {
         let pulled = pulled.as_ref().ok();
         let digest = pulled.and_then(|pulled| pulled.image.manifest_digest);

@@ -142,12 +142,12 @@ impl ConfigBuilder {
         match (positions.next(), positions.next()) {
             (Some(position), None) => self.set_at(position, key, value.into(), by),
             (first, _) => {
-                let how_many = if first.is_some() {
-                    "several tiers"
+                let (how_many, advice) = if first.is_some() {
+                    ("several tiers", "set it in the table of the one that is meant")
                 } else {
-                    "no tier"
+                    ("no tier", "add one, or leave this out")
                 };
-                let message = format!("the configuration has {how_many} of the kind `{kind}`");
+                let message = format!("the configuration has {how_many} of the kind `{kind}`: {advice}");
                 return Err(ConfigError::Override { by, message });
             }
         }
@@ -253,7 +253,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "--flag: the configuration has several tiers of the kind `disk`"
+            "--flag: the configuration has several tiers of the kind `disk`: set it in the table of the one that is meant"
         );
     }
 

@@ -89,7 +89,8 @@ fn eight_processes_on_a_cold_directory_inflate_each_layer_once() {
         let outcome = Outcome::new(&child.wait_with_output().unwrap(), &stats).succeeded();
         inflates += outcome.inflates();
         let (digest, _) = hashing.join().unwrap();
-        assert_eq!(digest, diff_id.copied().unwrap_or_else(|| Digest::sha256_of(b"")));
+        // What a pull prints is not the layer.
+        assert!(diff_id.is_none_or(|diff_id| *diff_id == digest));
     }
     assert_eq!(inflates, diff_ids.len() as u64);
 }

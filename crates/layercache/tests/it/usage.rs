@@ -7,6 +7,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["pull"],
     &["warm"],
+    &["explain"],
     &["push"],
     &["config"],
     &["config", "check"],
@@ -52,7 +53,9 @@ fn every_command_explains_itself() {
         "{}",
         help.text()
     );
-    for command in ["pull", "warm", "push", "ls", "cat", "read", "cache", "config"] {
+    for command in [
+        "pull", "warm", "explain", "push", "ls", "cat", "read", "cache", "config",
+    ] {
         let help = sandbox.succeed([command, "--help"]);
         let example = format!("Examples:\n  layercache {command} ");
         for words in [example.as_str(), "\nGlobal options:\n"] {
@@ -70,6 +73,7 @@ fn mistakes_of_usage_exit_with_2() {
         &[],
         &["fetch"],
         &["pull"],
+        &["explain"],
         &["push"],
         &["warm"],
         &["warm", "debian", "--jobs", "0"],
@@ -135,7 +139,15 @@ fn failures_exit_with_1_and_one_line() {
         ),
         (&["pull", "--config", "nothing.toml", &image], "nothing.toml"),
         (
-            &["pull", "--stats", "no/such/dir/stats", &image],
+            &[
+                "read",
+                &image,
+                "0",
+                "--length",
+                "0",
+                "--stats",
+                "no/such/dir/stats",
+            ],
             "no/such/dir/stats",
         ),
     ];
@@ -171,14 +183,16 @@ fn completions_for_the_shells_of_the_land() {
 }
 
 #[test]
-fn a_command_that_succeeds_is_quiet() {
+fn a_command_that_succeeds_says_nothing_but_what_it_is_for() {
     let sandbox = Sandbox::new();
+    // A line for each layer.
     let pulled = sandbox.succeed(["pull", &debian("small")]);
-    assert_eq!(pulled.stdout.len(), 0);
+    assert_eq!(pulled.text().lines().count(), 1);
+    assert!(pulled.text().contains("  registry  "), "{}", pulled.text());
     // Bars are for whoever asks for them.
     let other = Sandbox::new();
     let pulled = other.run(["pull", "--progress", "always", &debian("small")]);
-    assert_eq!((pulled.code, pulled.stdout.len()), (Some(0), 0));
+    assert_eq!((pulled.code, pulled.text().lines().count()), (Some(0), 1));
     assert!(pulled.stderr.contains("1 layer, "), "{}", pulled.stderr);
 }
 

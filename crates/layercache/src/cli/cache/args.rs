@@ -60,7 +60,7 @@ pub(crate) struct Verify {
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
     /// How much may stay [default: with --older-than or --keep, what these do not let go; else the limits of the configuration]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_bytes: Option<ByteSize>,
     /// Remove only what was not used for so long, as in 36h or 7d, and what no process has open
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -93,6 +93,11 @@ pub(crate) struct Remove {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "not a size: expected a number of bytes, or a text such as 20GiB".to_owned())
 }
 
 /// Days have 24 hours.

@@ -19,7 +19,7 @@ use super::{images, output, pull};
 pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
     let disks = context.stack.disks();
     if disks.is_empty() {
-        bail!("the configuration has no tier of the kind `disk`");
+        bail!("the configuration has no tier of the kind `disk`, which these commands look after: add one");
     }
     match command {
         Cache::List(format) => each(&disks, async |disk| list::run(disk, format.json).await).await,

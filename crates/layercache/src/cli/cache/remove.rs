@@ -18,7 +18,10 @@ pub(super) async fn run(disks: &[&DiskTier], command: &Remove) -> Result<()> {
         output::json(&json!({ "digest": command.digest.to_string(), "removed": found }))?;
     }
     if !found {
-        bail!("layer {} is not in the cache", command.digest);
+        bail!(
+            "layer {} is not in the cache: `cache list` shows what is",
+            command.digest
+        );
     }
     if !command.json {
         output::write(format!("removed {}\n", command.digest).as_bytes())?;

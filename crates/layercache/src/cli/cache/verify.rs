@@ -148,7 +148,7 @@ async fn wrong(
         verdict: "corrupt",
         action: Some(if is_kept { "quarantined" } else { "removed" }),
         refetched: refetched.as_ref().map(Result::is_ok),
-        error: refetched.and_then(Result::err).map(|error| format!("{error:#}")),
+        error: refetched.and_then(Result::err).as_ref().map(output::one_line),
     })
 }
 

@@ -53,7 +53,7 @@ fn a_disk_that_becomes_read_only_under_a_reader() {
     }
     // The reader is told by its pipe to go on, once the shell has done what it is told by its own.
     let script = "mount -t tmpfs -o mode=700 tmpfs \"$1\" || exit 99; dir=$1; binary=$2; image=$3
-        \"$binary\" pull \"$image\" --cache-dir \"$dir\" || exit 98
+        \"$binary\" pull \"$image\" --cache-dir \"$dir\" >/dev/null || exit 98
         \"$binary\" cat \"$image\" /data --cache-dir \"$dir\" &
         read -r word && mount -o remount,ro \"$dir\" && echo read-only >&2
         wait $!; code=$?; \"$binary\" cache verify --cache-dir \"$dir\" >&2; exit $code";

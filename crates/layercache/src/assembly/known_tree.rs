@@ -1,0 +1,54 @@
+//! The file tree of an image whose layers nobody has pulled, as far as it can be known.
+
+use std::sync::Arc;
+
+use cache_core::Result;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use image_tree::{ImageTree, LayerTree, TreeLimits, load};
+
+use super::Stack;
+use super::explain::Explanation;
+use super::stack::{MAX_CONCURRENT_TREES, merge};
+
+/// What is known of an image's file tree.
+#[derive(Debug)]
+pub enum KnownTree {
+    /// All of it.
+    Whole(ImageTree),
+    /// Not enough to look a path up: the trees of the layers with these numbers are known only once they are pulled.
+    Unknown(Vec<usize>),
+}
+
+impl Stack {
+    /// The file tree of an image whose layers were explained, the base first. A tree that is kept next to its layer is loaded; else it
+    /// is read from the layer, its headers alone, where a source has that and serves ranges, and not kept. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// Those of reading, [`Corrupt`](cache_core::ErrorKind::Corrupt) when a layer is not a tar, and those of [`ImageTree::new`].
+    pub async fn known_tree(&self, explained: &[Explanation]) -> Result<KnownTree> {
+        let trees: Vec<_> = stream::iter(explained)
+            .map(|explanation| self.known_layer_tree(explanation))
+            .buffered(MAX_CONCURRENT_TREES)
+            .try_collect()
+            .await?;
+        let unknown: Vec<_> = (0..trees.len()).filter(|&layer| trees[layer].is_none()).collect();
+        if !unknown.is_empty() {
+            return Ok(KnownTree::Unknown(unknown));
+        }
+        let trees = trees.into_iter().flatten().collect();
+        merge(trees).await.map(KnownTree::Whole)
+    }
+
+    async fn known_layer_tree(&self, explanation: &Explanation) -> Result<Option<Arc<LayerTree>>> {
+        let (digest, limits) = (&explanation.layer.digest, TreeLimits::default());
+        if let Some(tree) = load(&*self.trees, digest, &limits).await {
+            return Ok(Some(tree));
+        }
+        let Some(reader) = &explanation.reader else {
+            return Ok(None);
+        };
+        let read = LayerTree::read(&**reader, &limits).await;
+        read.map(|tree| Some(Arc::new(tree)))
+            .map_err(|error| error.of_layer(digest))
+    }
+}

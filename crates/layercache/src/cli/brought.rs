@@ -1,0 +1,85 @@
+//! What bringing one layer took, as `pull` tells it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bytesize::ByteSize;
+use layercache::core::{Arrival, LayerDescriptor};
+use serde_json::json;
+
+use super::context::Context;
+use super::output;
+
+/// One layer that is in the cache now.
+pub(super) struct Brought {
+    digest: String,
+    /// The name of the source that the bytes came from.
+    source: String,
+    /// The name of the tier that holds them.
+    tier: String,
+    /// Bytes that the source has sent; `None` where that is an origin, and the image does not tell the size of the blob.
+    moved: Option<u64>,
+    pub(super) len: u64,
+    took: Duration,
+}
+
+impl Brought {
+    pub(super) fn new(
+        context: &Context,
+        layer: &LayerDescriptor,
+        arrival: &Arrival,
+        len: u64,
+        took: Duration,
+    ) -> Self {
+        let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+        let (source, tier) = (name(arrival.came_from()), name(arrival.held_by()));
+        let moved = if source == tier {
+            Some(0)
+        } else if context.stack.is_origin(&source) {
+            layer.size
+        } else {
+            Some(len)
+        };
+        Self {
+            digest: layer.digest.to_string(),
+            source,
+            tier,
+            moved,
+            len,
+            took,
+        }
+    }
+
+    /// Bytes of the layer for each byte that was moved; `None` where none was.
+    fn ratio(&self) -> Option<f64> {
+        let moved = self.moved.filter(|&moved| moved > 0)?;
+        Some(self.len as f64 / moved as f64)
+    }
+
+    pub(super) fn print(&self, json: bool) -> Result<()> {
+        if json {
+            return output::json(&json!({
+                "digest": self.digest,
+                "source": self.source,
+                "tier": self.tier,
+                "moved_bytes": self.moved,
+                "bytes": self.len,
+                "ratio": self.ratio(),
+                "seconds": self.took.as_secs_f64(),
+            }));
+        }
+        let len = ByteSize(self.len);
+        let what = if self.source == self.tier {
+            format!("already there, {len}")
+        } else {
+            let moved = self
+                .moved
+                .map_or_else(|| "?".to_owned(), |moved| ByteSize(moved).to_string());
+            let ratio = self
+                .ratio()
+                .map_or_else(String::new, |ratio| format!(" ({ratio:.2} times)"));
+            format!("{moved} moved, {len}{ratio} in {:.1} s", self.took.as_secs_f64())
+        };
+        output::write(format!("{}  {}  {what}\n", self.digest, self.source).as_bytes())
+    }
+}

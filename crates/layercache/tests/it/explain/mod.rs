@@ -1,0 +1,5 @@
+//! What opening a layer would do, and whether it then does.
+
+mod command;
+mod moved;
+mod plan;
