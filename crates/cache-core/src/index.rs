@@ -123,11 +123,15 @@ impl LayerIndex {
         }
         let version = u32::from_le_bytes(field(header, 8));
         if version != VERSION {
-            return Err(corrupt(&format!("has version {version}, not {VERSION}")));
+            return Err(corrupt(&format!(
+                "has version {version}, not {VERSION}: another version of this program has written it"
+            )));
         }
         // Compared in constant time.
         if key.of(body) != *seal && !planted::is("seal-ignored") {
-            return Err(corrupt("does not match its seal"));
+            return Err(corrupt(
+                "does not match its seal: it is damaged, or was sealed by another key",
+            ));
         }
         let digest = decode_digest(&header[12..]).ok_or_else(|| corrupt("has no valid digest"))?;
         let diff_id =

@@ -78,18 +78,22 @@ impl Seal {
                 return Ok(index);
             }
             return Err(Error::permanent(
-                "the image does not tell the diff ID of the layer, and without `seal_key` nothing else vouches for it",
+                "the image does not tell the diff ID of the layer, and without `seal_key` nothing else vouches for it: set one",
             ));
         };
         if claim == index.diff_id() {
             return Ok(index);
         }
         let found = index.diff_id();
-        let message = format!("the image claims the diff ID {claim}, but the layer's index says {found}");
+        let contradict = |what: &str| {
+            format!("the image claims the diff ID {claim}, but the layer's index says {found}: {what}")
+        };
         Err(match self.0 {
-            _ if claim.algorithm() != found.algorithm() => Error::permanent(message),
-            Some(_) => Error::invalid(message),
-            None => Error::disputed(message),
+            _ if claim.algorithm() != found.algorithm() => {
+                Error::permanent(contradict("they cannot be compared"))
+            }
+            Some(_) => Error::invalid(contradict("the index is sealed, so the image is wrong")),
+            None => Error::disputed(contradict("either may be wrong, which another source shows")),
         })
     }
 

@@ -43,5 +43,8 @@ impl WarnOnce {
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     AbortOnDropHandle::new(tokio::task::spawn_blocking(work))
         .await
-        .map_err(|error| Error::unavailable("the work was not finished").caused_by(error))
+        .map_err(|error| {
+            Error::unavailable("the runtime is shutting down, or the work on the directory panicked")
+                .caused_by(error)
+        })
 }

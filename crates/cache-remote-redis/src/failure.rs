@@ -31,6 +31,12 @@ pub(crate) fn failure(error: RedisError) -> Error {
                 error,
             );
         }
+        (ErrorKind::Io, _) => {
+            return unavailable(
+                "the server cannot be reached, or has broken the connection",
+                error,
+            );
+        }
         _ => return unavailable("the request failed", error),
     };
     Error::permanent(format!("{advice} ({})", detail(&error))).caused_by(error)

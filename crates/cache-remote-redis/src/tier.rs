@@ -64,7 +64,7 @@ impl Store {
             return Ok(());
         }
         Err(Error::permanent(format!(
-            "the layer is longer than the {max} bytes that this tier keeps of one"
+            "the layer is longer than the {max} bytes that this tier keeps of one: raise its `max_layer_bytes` to share it"
         )))
     }
 

@@ -51,7 +51,9 @@ pub(crate) fn failure<E: ProvideErrorMetadata>(what: &str, error: &SdkError<E, H
             Some(error) if error.is_timeout() => format!("could not {what}: no answer in time"),
             Some(error) if error.is_io() => format!("could not {what}: {}", chain(error)),
             // Not what a provider of credentials says: that may be the output of a program.
-            _ => format!("could not {what}: no credentials were found, or the request could not be sent"),
+            _ => format!(
+                "could not {what}: no credentials were found (set `access_key_id` and `secret_access_key`, or those of the environment), or the request could not be sent"
+            ),
         }),
         SdkError::ConstructionFailure(_) => {
             Error::unavailable(format!("could not {what}: the request could not be made"))
@@ -100,7 +102,7 @@ impl Said<'_> {
             (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity") => {
                 permanent("the credentials are wrong: check the access key ID and the secret access key")
             }
-            (_, "RequestTimeTooSkewed") => permanent("the clock of this host is wrong"),
+            (_, "RequestTimeTooSkewed") => permanent("the clock of this host is wrong: set it"),
             (301 | 307, _) | (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 permanent(&match region {
                     Some(region) => format!("the bucket is in the region {}: set `region`", tame(region)),
@@ -111,7 +113,9 @@ impl Said<'_> {
             (_, "ExpiredToken" | "RequestTimeout" | "NoSuchUpload")
             | (404 | 408 | 409 | 412 | 416 | 429, _)
             | (400, "") => Error::unavailable(format!("could not {what}: {}", words(status, code, message))),
-            (401 | 403, _) => permanent("access is denied"),
+            (401 | 403, _) => {
+                permanent("access is denied: check the credentials, and what they have the right to")
+            }
             (400..=499 | 501, _) => permanent("the server does not take this request"),
             _ => Error::unavailable(format!("could not {what}: {}", words(status, code, message))),
         }

@@ -203,5 +203,5 @@ pub(crate) async fn abort(bucket: &Bucket, key: &str, id: &str) -> Result<()> {
 
 /// A task that panicked, or whose runtime ends.
 pub(crate) fn unfinished(error: JoinError) -> Error {
-    Error::unavailable("the work was not finished").caused_by(error)
+    Error::unavailable("the runtime is shutting down, or a task of the tier panicked").caused_by(error)
 }

@@ -102,7 +102,7 @@ impl Fill {
         let max = self.store.bucket.config.max_layer_bytes;
         if end > max {
             return Err(Error::permanent(format!(
-                "the layer is longer than `max_layer_bytes`, {max}"
+                "the layer is longer than `max_layer_bytes`, {max}: raise that to share it"
             )));
         }
         while !bytes.is_empty() {

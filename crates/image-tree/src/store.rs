@@ -127,7 +127,8 @@ async fn off_runtime<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + 
     if size <= INLINE {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::unavailable("the work on a layer's tree did not finish").caused_by(error))
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::unavailable("the runtime is shutting down, or the work on a layer's tree panicked")
+            .caused_by(error)
+    })
 }

@@ -60,7 +60,7 @@ impl Image {
         for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
             if media_type::is_encrypted(&layer.media_type) {
                 return Err(Error::permanent(format!(
-                    "layer {} is encrypted, which is unsupported",
+                    "layer {} is encrypted, which is unsupported: decrypt the image first",
                     layer.digest
                 )));
             }
@@ -98,7 +98,7 @@ pub(crate) fn check_layer_counts(layers: usize, diff_ids: usize) -> Result<()> {
     }
     if layers != diff_ids {
         return Err(Error::corrupt(format!(
-            "the image has {layers} layers but its config {diff_ids} diff IDs"
+            "the manifest names another number of layers ({layers}) than the config diff IDs ({diff_ids}): push the image again"
         )));
     }
     Ok(())

@@ -18,6 +18,43 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! An image in a directory, as `skopeo copy docker://debian:12 oci:DIR` makes one, is read in the same way:
+//!
+//! ```
+//! use cache_core::{Inflater, LayerReaderExt, LayerSourceExt};
+//! use registry::{ImageSource, LayoutOrigin, Platform};
+//!
+//! # use cache_core::Digest;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! # std::fs::create_dir_all(dir.join("blobs/sha256"))?;
+//! # let blob = |kind: &str, bytes: &str| {
+//! #     let digest = Digest::sha256_of(bytes.as_bytes());
+//! #     std::fs::write(dir.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+//! #     format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":{}}}"#, bytes.len())
+//! # };
+//! # let layer = blob("layer.v1.tar", "a tar");
+//! # let (host, diff_id) = (Platform::host(), Digest::sha256_of(b"a tar"));
+//! # let config = format!(
+//! #     r#"{{"os":"{}","architecture":"{}","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#,
+//! #     host.os(), host.architecture()
+//! # );
+//! # let config = blob("config.v1+json", &config);
+//! # let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
+//! # let manifest = blob("manifest.v1+json", &manifest);
+//! # std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+//! # std::fs::write(dir.join("index.json"), format!(r#"{{"schemaVersion":2,"manifests":[{manifest}]}}"#))?;
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let origin = LayoutOrigin::directory(Inflater::default());
+//! let image = origin.resolve(&format!("oci:{}", dir.display()).parse()?, &Platform::host()).await?;
+//! let layer = origin.get(&image.layers[0]).await?;
+//! assert_eq!(layer.read_bytes(2, 3).await?, "tar");
+//! # Ok(())
+//! # })
+//! # }
+//! ```
 
 mod credentials;
 mod excerpt;

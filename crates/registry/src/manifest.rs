@@ -85,11 +85,14 @@ struct Envelope {
 /// different images to different tools (CVE-2021-41190) and is refused.
 pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Document> {
     let envelope: Envelope = json_object::from_slice(bytes).map_err(|error| {
-        Error::corrupt(format!(
-            "got `{}` instead of an image manifest",
-            excerpt(content_type)
-        ))
-        .caused_by(error)
+        let is_stated = media_type::is_manifest(content_type) || media_type::is_index(content_type);
+        let message = if is_stated {
+            "the image manifest is no JSON".to_owned()
+        } else {
+            let kind = excerpt(content_type);
+            format!("got `{kind}` instead of an image manifest: something in between may have answered")
+        };
+        Error::corrupt(message).caused_by(error)
     })?;
     let stated = envelope.media_type.as_deref().unwrap_or_default();
     if envelope.schema_version == Some(1) || media_type::is_schema_1(stated) {

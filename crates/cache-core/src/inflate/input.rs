@@ -148,6 +148,9 @@ impl Read for Input {
 pub(super) fn into_error(error: io::Error, format: &str) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
-        Err(error) => Error::corrupt(format!("the blob is not a valid {format} stream")).caused_by(error),
+        Err(error) => Error::corrupt(format!(
+            "the blob is not a valid {format} stream: it was pushed damaged, or is damaged on the way"
+        ))
+        .caused_by(error),
     }
 }

@@ -50,10 +50,9 @@ impl Running {
             Arc::clone(&shared.permits).acquire_owned(),
         )
         .await;
-        let permit = queued
-            .ok()
-            .and_then(std::result::Result::ok)
-            .ok_or_else(|| Error::unavailable("too many layers are being inflated: none ended in time"))?;
+        let permit = queued.ok().and_then(std::result::Result::ok).ok_or_else(|| {
+            Error::unavailable("too many layers are being inflated, and none ended in time: try again")
+        })?;
         tracing::info!(digest = %layer.digest, "decompressing layer (first access)");
         let (compressed, input) = mpsc::channel(QUEUE_LEN);
         let (inflated, pieces) = mpsc::channel(QUEUE_LEN);

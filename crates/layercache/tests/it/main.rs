@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod effective;
 mod environment;
+mod errors;
 mod explain;
 mod files;
 mod gc;

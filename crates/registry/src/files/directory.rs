@@ -27,7 +27,10 @@ impl Directory {
         let dir = open(path)?;
         let metadata = dir.metadata().map_err(|error| failed(path, error))?;
         if !metadata.is_dir() {
-            return Err(Error::permanent(format!("{} is not a directory", path.display())));
+            return Err(Error::permanent(format!(
+                "{} is not a directory: an archive is named by `oci-archive:` or `docker-archive:`",
+                path.display()
+            )));
         }
         Ok(Self {
             path: path.to_owned(),

@@ -76,13 +76,14 @@ impl DockerArchiveOrigin {
         let archive = Archive::open(path, self.stats.clone())?;
         let manifest = archive.file("manifest.json")?.ok_or_else(|| {
             Error::permanent(format!(
-                "{} has no manifest.json: `docker save` did not write it",
+                "{} has no manifest.json: `docker save` did not write it; try `oci-archive:`",
                 path.display()
             ))
         })?;
-        let entries: Vec<Entry> =
-            serde_json::from_slice(&manifest.read_all(MAX_MANIFEST_LEN, "manifest.json")?)
-                .map_err(|error| Error::corrupt("manifest.json is malformed").caused_by(error))?;
+        let entries: Vec<Entry> = serde_json::from_slice(
+            &manifest.read_all(MAX_MANIFEST_LEN, "manifest.json")?,
+        )
+        .map_err(|error| Error::corrupt("the archive's manifest.json is malformed").caused_by(error))?;
         if entries.len() > MAX_IMAGES {
             return Err(Error::permanent(format!(
                 "the archive has more than {MAX_IMAGES} images"

@@ -100,7 +100,7 @@ impl LayoutOrigin {
         };
         match layer.size {
             Some(size) if size != blob.len() => Err(Error::corrupt(format!(
-                "the layout has a blob of {} bytes instead of {size}",
+                "the layout has a blob of {} bytes instead of {size}: copy it again",
                 blob.len()
             ))),
             _ => Ok(Some(blob)),

@@ -106,7 +106,7 @@ impl BlobReader for RegistryBlob {
 pub(super) fn check_len(body: &Body, size: Option<u64>, endpoint: &Endpoint) -> Result<()> {
     match (body.announced_len(), size) {
         (Some(announced), Some(size)) if announced != size => Err(Error::corrupt(format!(
-            "{} has a blob of {announced} bytes instead of {size}",
+            "{} has a blob of {announced} bytes instead of {size}: it, or something in between, serves other bytes than the manifest names",
             endpoint.host()
         ))),
         _ => Ok(()),

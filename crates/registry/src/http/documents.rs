@@ -49,7 +49,10 @@ impl RegistryDocuments<'_> {
                 || "the registry".to_owned(),
                 |endpoint| format!("{}/{}", endpoint.host(), endpoint.repository.path()),
             );
-            let message = format!("{place} has no {} {name}", resource.noun());
+            let message = format!(
+                "{place} has no {} {name}: check the name of the image",
+                resource.noun()
+            );
             Error::new(ErrorKind::NotFound, message)
         })
     }

@@ -79,7 +79,7 @@ impl Endpoint {
         // What stands in front of the host may be a password.
         let shown = excerpt(base.rsplit('@').next().unwrap_or_default());
         let refused = |why: &str| Error::invalid(format!("mirror \"{shown}\": {why}"));
-        let url = Url::parse(base).map_err(|_| refused("not a URL"))?;
+        let url = Url::parse(base).map_err(|_| refused("not a URL: expected https://HOST[/PATH]"))?;
         let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host_str()) else {
             return Err(refused(
                 "the URL does not start with http:// or https:// and a host",
@@ -88,7 +88,7 @@ impl Endpoint {
         if !url.username().is_empty() || url.password().is_some() {
             // Not repeated: there is a secret in it.
             return Err(Error::invalid(format!(
-                "mirror {host}: credentials do not belong into the URL"
+                "mirror {host}: credentials do not belong into the URL: `docker login {host}` keeps them"
             )));
         }
         if url.query().is_some() || url.fragment().is_some() {
@@ -106,8 +106,8 @@ impl Endpoint {
             .port()
             .map_or(host.to_owned(), |port| format!("{host}:{port}"));
         let repository = Repository::at(&authority, &path);
-        let server =
-            Url::parse(&format!("{}://{authority}/", url.scheme())).map_err(|_| refused("not a URL"))?;
+        let server = Url::parse(&format!("{}://{authority}/", url.scheme()))
+            .map_err(|_| refused("not a URL: expected https://HOST[/PATH]"))?;
         Ok(Self {
             server,
             repository,

@@ -29,7 +29,7 @@ impl Failure {
             );
         let message = format!("{host} answered {status}");
         let error = match status {
-            _ if transient => Error::unavailable(message),
+            _ if transient => Error::unavailable(format!("{message}: try again later")),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::permanent(format!(
                 "{message}: no access to this repository, or it does not exist; check the credentials for this host"
             )),

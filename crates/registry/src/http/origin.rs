@@ -37,11 +37,13 @@ impl RegistryOrigin {
         inflater: Inflater,
     ) -> Result<Self> {
         let any = Repository::at("mirror.example", "image");
+        let place = |error: Error| error.at(&config.name, "configure");
         for base in config.mirrors.values().flatten() {
-            Endpoint::mirror(base, &any)?;
+            Endpoint::mirror(base, &any).map_err(place)?;
         }
+        let transport = Transport::new(config.clone(), credentials).map_err(place)?;
         Ok(Self {
-            transport: Arc::new(Transport::new(config, credentials)?),
+            transport: Arc::new(transport),
             inflater,
         })
     }

@@ -114,7 +114,9 @@ impl TokenAnswer {
             self.token
         };
         if token.is_empty() {
-            return Err(Error::permanent("the token server's answer holds no token"));
+            return Err(Error::permanent(
+                "the token server's answer holds no token: check the credentials for this registry",
+            ));
         }
         let lifetime = Duration::from_secs(self.expires_in.unwrap_or(DEFAULT_LIFETIME).min(MAX_LIFETIME));
         // A little early, so that it does not expire on its way.

@@ -32,8 +32,8 @@ impl Transport {
                         Ok(token::basic(&username, &password)?)
                     }
                     (Challenge::Basic, _) => Err(Error::permanent(format!(
-                        "{} wants a user name and a password, and none are known for it",
-                        endpoint.host()
+                        "{host} wants a user name and a password, and none are known for it: `docker login {host}` keeps them",
+                        host = endpoint.host()
                     ))
                     .into()),
                 }

@@ -119,7 +119,8 @@ impl Transfer {
             let range = format!("bytes={}-{}", self.delivered, size - 1);
             headers.insert(
                 RANGE,
-                HeaderValue::try_from(range).map_err(|_| Error::unavailable("no range"))?,
+                HeaderValue::try_from(range)
+                    .map_err(|_| Error::unavailable("the range to go on with is no header"))?,
             );
         }
         let url = endpoint.url(Resource::Blob, &blob.digest.to_string());

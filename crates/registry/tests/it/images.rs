@@ -301,7 +301,7 @@ async fn layers_that_do_not_fit_the_config_are_refused() {
     let mut huge = manifest;
     huge["config"]["size"] = json!(9 << 20);
     for (manifest, expected) in [
-        (doubled, "2 layers but its config 1 diff IDs"),
+        (doubled, "number of layers (2) than the config diff IDs (1)"),
         (encrypted, "encrypted"),
         (strange, "application/wasm"),
         (climbing, "malformed"),
