@@ -54,7 +54,7 @@ usage: cargo xtask TASK
   mutants [-p PACKAGE] [ARGS]
                mutate cache-core and cache-disk, or PACKAGE, and list the mutants that no test of theirs catches, but for
                those that docs/mutants.md excuses; ARGS go to cargo-mutants, for example `-f '**/seal.rs'` or `--shard 1/8`
-  tidy         the project's own rules about its source files
+  tidy         the project's own rules about its source files and pages
   features     what a build with given features must not pull in
   msrv         no dependency needs a later Rust than the one that is declared
   units        the units in dist/systemd are ones that systemd takes

@@ -1,4 +1,7 @@
-//! `cargo xtask tidy`: the project's own rules about its source files, which no other tool knows.
+//! `cargo xtask tidy`: the project's own rules about its source files and pages, which no other tool knows.
+
+mod errors;
+mod pages;
 
 use std::fs;
 use std::path::Path;
@@ -40,6 +43,7 @@ pub(crate) fn run() -> Result<()> {
             problems.push(format!("{path}: is excused for its length, but does not exist"));
         }
     }
+    problems.extend(pages::problems()?);
     if !problems.is_empty() {
         bail!("not tidy:\n  {}", problems.join("\n  "));
     }
@@ -85,6 +89,7 @@ fn problems_of(path: &str, text: &str) -> Vec<String> {
     if (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs")) && !text.starts_with("//!") {
         problems.push("does not begin with what the crate is".to_owned());
     }
+    problems.extend(errors::problems_of(path, text));
     for (number, line) in text.lines().enumerate() {
         let found = FORBIDDEN.iter().filter(|word| line.contains(**word));
         problems.extend(found.map(|word| format!("line {}: `{word}`", number + 1)));

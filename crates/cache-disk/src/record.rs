@@ -204,6 +204,20 @@ mod tests {
     }
 
     #[test]
+    fn the_record_on_the_page_is_the_one_that_is_written_and_read() {
+        let layers = vec![Digest::sha256_of(b"a blob")];
+        let record = ImageRecord::new("docker.io/library/debian:12", "linux/amd64", layers)
+            .with_manifest(Digest::sha256_of(b"a manifest"))
+            .with_lengths(vec![7]);
+        let shown = cache_testkit::documented("formats.md", "a record").concat();
+        assert_eq!(String::from_utf8(record.encode().unwrap()).unwrap(), shown);
+        assert_eq!(
+            decode(&record.file_name(), shown.as_bytes()),
+            Decoded::Record(record)
+        );
+    }
+
+    #[test]
     fn the_longest_record_can_be_read() {
         let layers = vec![Digest::from_hash(cache_core::Algorithm::Sha512, &[7; 64]).unwrap(); MAX_LAYERS];
         let longest = ImageRecord::new(

@@ -56,6 +56,13 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_are_those_that_are_documented() {
+        let digest = Digest::sha256_of(b"a blob");
+        let keys = [chunk(&digest, 0), index(&digest)];
+        assert_eq!(cache_testkit::documented("formats.md", "keys in Redis"), keys);
+    }
+
+    #[test]
     fn the_key_of_an_index_tells_its_layer_and_others_do_not() {
         for digest in [
             Digest::sha256_of(b"a"),

@@ -195,3 +195,14 @@ impl Drop for RedisLease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_that_are_documented() {
+        let keys = [key(&Digest::sha256_of(b"a blob")), FENCE.to_owned()];
+        assert_eq!(cache_testkit::documented("formats.md", "leases in Redis"), keys);
+    }
+}

@@ -8,15 +8,26 @@
 //! (`rustls::crypto::CryptoProvider::install_default`) before the first connection is made.
 //!
 //! ```no_run
-//! # use cache_core::{Digest, LayerDescriptor, LayerSource};
-//! # use cache_remote_redis::{RedisConfig, RedisTier};
-//! # async fn example() -> cache_core::Result<()> {
-//! let tier = RedisTier::new(RedisConfig::new(["redis://redis.example"]))?;
-//! let layer = LayerDescriptor::new(Digest::sha256_of(b"blob")).with_diff_id(Digest::sha256_of(b"tar"));
-//! if let Some(reader) = tier.open(&layer).await? {
-//!     let mut buf = [0; 512];
-//!     let read = reader.read_at(1024, &mut buf).await?;
-//! }
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use cache_core::{Breaker, LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier, SourceOptions};
+//! use cache_remote_redis::{RedisConfig, RedisTier};
+//!
+//! # async fn example(layer: cache_core::LayerDescriptor) -> cache_core::Result<()> {
+//! let config = RedisConfig::new(["rediss://worker:password@redis.example"])
+//!     .with_ttl(Some(Duration::from_secs(36 * 3600)))
+//!     .with_timeout(Duration::from_secs(2));
+//! let redis = RedisTier::new(config)?;
+//! redis.check().await?;
+//! // With its leases, one worker fetches a layer that none has, and the others wait for it.
+//! let options = SourceOptions::default().with_leases(redis.leases());
+//! let redis = Breaker::new(redis, Default::default());
+//! let cache = LayerCache::builder()
+//!     .tier(Arc::new(MemoryTier::new("memory", 1 << 30)))
+//!     .tier_with(Arc::new(redis), options)
+//!     .build()?;
+//! let header = cache.get(&layer).await?.read_bytes(1024, 512).await?;
 //! # Ok(())
 //! # }
 //! ```

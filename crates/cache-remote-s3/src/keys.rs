@@ -62,6 +62,13 @@ mod tests {
     use cache_core::Algorithm;
 
     #[test]
+    fn the_keys_are_those_that_are_documented() {
+        let (keys, digest) = (Keys::new("prod/"), Digest::sha256_of(b"a blob"));
+        let documented = cache_testkit::documented("formats.md", "keys in S3");
+        assert_eq!(documented, [keys.layer(&digest), keys.index(&digest)]);
+    }
+
+    #[test]
     fn keys_are_read_back_and_strangers_are_not() {
         for prefix in ["", "some/folder/"] {
             let keys = Keys::new(prefix);

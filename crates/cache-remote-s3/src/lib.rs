@@ -4,16 +4,25 @@
 //! object, verified against the index. Writes are multipart uploads whose memory is bounded for the tier as a whole.
 //!
 //! ```no_run
-//! # use cache_core::{Digest, LayerDescriptor, LayerReaderExt, LayerSource};
-//! # use cache_remote_s3::{S3Config, S3Tier};
-//! # async fn example() -> cache_core::Result<()> {
-//! let config = S3Config::new("layers").with_region(Some("eu-central-1".into())).with_prefix("prod/".into());
-//! let tier = S3Tier::new(config)?;
-//! tier.check().await?;
-//! let layer = LayerDescriptor::new(Digest::sha256_of(b"blob")).with_diff_id(Digest::sha256_of(b"tar"));
-//! if let Some(reader) = tier.open(&layer).await? {
-//!     let header = reader.read_bytes(1024, 512).await?;
-//! }
+//! use std::sync::Arc;
+//!
+//! use cache_core::{Breaker, LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier, Seal};
+//! use cache_remote_s3::{S3Config, S3Tier};
+//!
+//! # async fn example(layer: cache_core::LayerDescriptor) -> cache_core::Result<()> {
+//! let config = S3Config::new("layers")
+//!     .with_region(Some("eu-central-1".into()))
+//!     .with_prefix("prod/".into())
+//!     .with_seal(Seal::keyed(b"sixteen bytes or more, that the workers share")?);
+//! let s3 = S3Tier::new(config)?;
+//! s3.check().await?;
+//! // Behind a breaker, a server that is down costs three time-outs, and then nothing for a while.
+//! let s3 = Breaker::new(s3, Default::default());
+//! let cache = LayerCache::builder()
+//!     .tier(Arc::new(MemoryTier::new("memory", 1 << 30)))
+//!     .tier(Arc::new(s3))
+//!     .build()?;
+//! let header = cache.get(&layer).await?.read_bytes(1024, 512).await?;
 //! # Ok(())
 //! # }
 //! ```
