@@ -76,8 +76,9 @@ impl Endpoint {
 
     /// The repository at the mirror with the base URL `base`, whose path goes in front of the repository's.
     pub(super) fn mirror(base: &str, repository: &Repository) -> Result<Self> {
-        // What stands in front of the host may be a password.
-        let shown = excerpt(base.rsplit('@').next().unwrap_or_default());
+        // What stands in front of the host may be a password, and what stands behind the path a token.
+        let host_and_path = base.rsplit('@').next().unwrap_or_default();
+        let shown = excerpt(host_and_path.split(['?', '#']).next().unwrap_or_default());
         let refused = |why: &str| Error::invalid(format!("mirror \"{shown}\": {why}"));
         let url = Url::parse(base).map_err(|_| refused("not a URL: expected https://HOST[/PATH]"))?;
         let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host_str()) else {
@@ -219,7 +220,8 @@ mod tests {
             "ftp://u:hunter2@m.example",
             "m.example",
             "ftp://m.example",
-            "https://m.example/?a",
+            "https://m.example/?token=hunter2",
+            "https://m.example/#hunter2",
             "https://m.example/UP",
             "https://u:hunter2@m.example",
         ] {

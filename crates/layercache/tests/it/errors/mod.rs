@@ -108,6 +108,8 @@ const REDACTED: &[(&str, &str)] = &[
         r"(breaker is open: ).*",
         "${1}<the last failure>; next probe in <n> s: <the last failure>",
     ),
+    // In the words of each version of the server.
+    (r"\(NoPerm: [^)]*\)", "(NoPerm: <what the server says>)"),
     (r"other: (write|commit) ", "other: <write or commit> "),
     (
         r"(gave up at byte )\d+( after )\d+( interruptions: <host> broke off the connection).*",

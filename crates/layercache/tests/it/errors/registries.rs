@@ -75,9 +75,11 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 fn nobody() -> Row {
-    let host = Registry::start(|_| with(200, &[], "")).host();
-    let image = format!("{host}/team/app");
-    Row::of_command("a registry that is not there", &Sandbox::new(), &["pull", &image])
+    Row::of_command(
+        "a registry that is not there",
+        &Sandbox::new(),
+        &["pull", "127.0.0.1:1/team/app"],
+    )
 }
 
 fn challenge(situation: &'static str, challenge: &'static str) -> Row {

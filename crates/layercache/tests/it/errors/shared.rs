@@ -58,6 +58,8 @@ async fn of_redis() -> Vec<Row> {
     for _ in 0..3 {
         opened.explain(&layer).await;
     }
+    // Asked at once: after a while the breaker would let the next one try again.
+    let left_alone = passed_over("Redis has failed three times in a row", &opened, &layer).await;
     let reader = assemble(&redis(&format!("redis://reader:hunter2@{at}")));
     vec![
         check("Redis is not there", &redis("redis://127.0.0.1:1")).await,
@@ -69,7 +71,7 @@ async fn of_redis() -> Vec<Row> {
         )
         .await,
         passed_over("Redis does not let the user read", &reader, &layer).await,
-        passed_over("Redis has failed three times in a row", &opened, &layer).await,
+        left_alone,
     ]
 }
 
