@@ -139,13 +139,12 @@ impl Store {
             self.proven
                 .note(layer.digest, *index.diff_id(), &file, &index_file);
         }
-        Ok(Look::Found(Arc::new(DiskReader::complete(
-            &self.name,
-            layer.digest,
-            dir,
-            Arc::new(file),
-            len,
-        ))))
+        let open = match intent {
+            Intent::Peek => DiskReader::unlocked,
+            Intent::Use | Intent::Hash => DiskReader::complete,
+        };
+        let reader = open(&self.name, layer.digest, dir, Arc::new(file), len);
+        Ok(Look::Found(Arc::new(reader)))
     }
 }
 

@@ -13,15 +13,15 @@ use crate::tier::DiskTier;
 pub enum Peek {
     /// The layer is not there.
     Absent,
-    /// It is, and this reads it.
+    /// It is, and this reads it. The layer may be evicted meanwhile, which frees its room once this is dropped.
     Present(Arc<dyn LayerReader>),
     /// Its file is there, but without an index, or with one of another algorithm: opening it hashes all of it first.
     Unverified,
 }
 
 impl DiskTier {
-    /// Looks what [opening](cache_core::LayerSource::open) `layer` would find, and changes nothing: the time of its last use stays, and
-    /// an index that is lost is not rebuilt. Takes a few system calls, off the runtime; dropping the future leaves nothing behind.
+    /// Looks what [opening](cache_core::LayerSource::open) `layer` would find, and changes nothing: the time of its last use stays,
+    /// eviction does not take it for open, and an index that is lost is not rebuilt. Takes a few system calls, off the runtime; dropping the future leaves nothing behind.
     ///
     /// # Errors
     /// Those of opening it: `Corrupt` when what is there is not the layer, `Invalid` when it is not the one that the image claims,

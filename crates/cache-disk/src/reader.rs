@@ -51,6 +51,20 @@ impl DiskReader {
         reader
     }
 
+    /// The same for whoever only looks at the layer, and must not keep it from being evicted: without the lock.
+    pub(crate) fn unlocked(
+        tier: &Arc<str>,
+        digest: Digest,
+        dir: Arc<Handle>,
+        file: Arc<File>,
+        len: u64,
+    ) -> Self {
+        let reader = Self::growing(tier, digest, dir, file);
+        reader.grow_to(len);
+        reader.complete.store(true, Release);
+        reader
+    }
+
     /// A reader of a layer of which nothing is written yet.
     pub(crate) fn growing(tier: &Arc<str>, digest: Digest, dir: Arc<Handle>, file: Arc<File>) -> Self {
         let tier = Arc::clone(tier);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
-use cache_core::{Digest, ErrorKind, LayerReaderExt};
+use cache_core::{Digest, ErrorKind, LayerReaderExt, LayerSourceExt};
 use cache_disk::Peek;
 
 use crate::support::{Cache, Layer, fill, is_cached};
@@ -37,12 +37,17 @@ async fn a_look_tells_what_there_is_and_changes_nothing() {
         reader.read_bytes(99_990, 20).await.unwrap(),
         layer.bytes[99_990..]
     );
+    // Eviction passes over a layer that cannot be locked.
+    let file = || fs::File::open(cache.path(&layer, "decompressed")).unwrap();
+    file().try_lock().unwrap();
     drop(reader);
     assert_eq!(times(&cache), before);
 
     // An opening is a use, by which this test would notice.
-    assert!(is_cached(&tier, &layer).await);
+    let opened = tier.get(&layer.descriptor).await.unwrap();
     assert_ne!(times(&cache), before);
+    assert!(file().try_lock().is_err());
+    drop(opened);
 }
 
 #[tokio::test]

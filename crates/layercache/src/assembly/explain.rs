@@ -22,8 +22,6 @@ pub struct Explanation {
     pub asked: Vec<Asked>,
     /// What opening the layer does; `None` where no source serves it.
     pub plan: Option<Plan>,
-    /// The layer as it was found, by which its tree may be read.
-    pub(super) reader: Option<Arc<dyn LayerReader>>,
 }
 
 /// What one source has of a layer.
@@ -76,7 +74,8 @@ impl Stack {
     /// layer is neither fetched nor copied, hashed, removed or leased. No error ends this: it is what was found.
     ///
     /// What it leaves behind all the same: the counts of the sources that were asked, their breakers' view of them, and, in a shared
-    /// store, the notion that the layer's index was read. The disk tier keeps its time of last use.
+    /// store, the notion that the layer's index was read. The disk tier keeps its time of last use, and is free to evict the
+    /// layer: nothing stays open.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -98,10 +97,10 @@ impl Stack {
             .filter(|part| part.serves(layer) || !part.is_implied())
             .collect();
         let mut asked = Vec::new();
-        let mut reader = None;
+        let mut len = None;
         for part in &parts {
-            let (finding, found) = ask(part, layer).await;
-            reader = found;
+            let (finding, reader) = ask(part, layer).await;
+            len = reader.and_then(|reader| reader.len());
             let ends = finding.ends_the_search();
             asked.push(Asked {
                 name: part.name().to_owned(),
@@ -113,12 +112,10 @@ impl Stack {
                 break;
             }
         }
-        let len = reader.as_ref().and_then(|reader| reader.len());
         Explanation {
             layer: layer.clone(),
             plan: Plan::new(&parts, &asked, len),
             asked,
-            reader,
         }
     }
 
@@ -132,7 +129,8 @@ impl Stack {
     }
 }
 
-async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Option<Arc<dyn LayerReader>>) {
+/// What the part has of a layer, and what reads it there.
+pub(super) async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Option<Arc<dyn LayerReader>>) {
     if !part.serves(layer) {
         return (Finding::Absent, None);
     }

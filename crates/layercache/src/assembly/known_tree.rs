@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use image_tree::{ImageTree, LayerTree, TreeLimits, load};
 
 use super::Stack;
-use super::explain::Explanation;
+use super::explain::{Explanation, Finding, ask};
 use super::stack::{MAX_CONCURRENT_TREES, merge};
 
 /// What is known of an image's file tree.
@@ -44,10 +44,19 @@ impl Stack {
         if let Some(tree) = load(&*self.trees, digest, &limits).await {
             return Ok(Some(tree));
         }
-        let Some(reader) = &explanation.reader else {
+        let Some(plan) = &explanation.plan else {
             return Ok(None);
         };
-        let read = LayerTree::read(&**reader, &limits).await;
+        let Some(part) = self.parts.iter().find(|part| part.name() == plan.source) else {
+            return Ok(None);
+        };
+        // Looked at once more: an explanation that kept the layers open would keep the room of those that are evicted.
+        let reader = match ask(part, &explanation.layer).await {
+            (_, Some(reader)) => reader,
+            (Finding::Failed(error), None) => return Err(error),
+            (_, None) => return Ok(None),
+        };
+        let read = LayerTree::read(&*reader, &limits).await;
         read.map(|tree| Some(Arc::new(tree)))
             .map_err(|error| error.of_layer(digest))
     }
