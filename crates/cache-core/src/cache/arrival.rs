@@ -54,6 +54,19 @@ impl Arrival {
         self.hit().map(|hit| self.name(hit.source))
     }
 
+    /// The names of the tiers that get a further copy from [where the layer is held](Self::held_by), the nearest first: those that
+    /// were given it, and those that are about to be, in the background, which may yet fail.
+    pub fn copied_to(&self) -> Vec<&str> {
+        let Some(hit) = self.hit() else {
+            return Vec::new();
+        };
+        let sources = 0..self.0.cache.sources.len();
+        sources
+            .filter(|&source| hit.copied_to.contains(source))
+            .map(|source| self.name(source))
+            .collect()
+    }
+
     fn hit(&self) -> Option<Hit> {
         match self.0.state().opened {
             Opened::Hit(hit) => Some(hit),

@@ -110,11 +110,7 @@ impl Pilot {
                                 tracing::info!(digest = %layer.digest, source, bytes = reader.len(), "loaded from remote cache");
                             }
                             missed.append(&mut self.repaired(layer, &mut route).await);
-                            let hit = Hit {
-                                source: tier,
-                                from: hit.source,
-                                reader,
-                            };
+                            let hit = Hit::filled(tier, hit.source, reader);
                             return Ok(Some(self.served(layer, hit, &missed, route).await));
                         }
                         Err(error) => (error, Some(tier)),
@@ -147,7 +143,7 @@ impl Pilot {
     }
 
     /// Ends the flight well: with what is known now about the sources that failed, and about what was read early.
-    async fn served(&self, layer: &LayerDescriptor, hit: Hit, missed: &[usize], mut route: Route) -> Hit {
+    async fn served(&self, layer: &LayerDescriptor, mut hit: Hit, missed: &[usize], mut route: Route) -> Hit {
         if self.flight.was_read_early() && route.early.refuted() && !planted::is("early-bytes-not-refuted") {
             let mut error = Error::corrupt(
                 "bytes that were read early are not those of the layer: discard what was read, and read it again",
@@ -160,7 +156,7 @@ impl Pilot {
         }
         route.outcomes.passed_over();
         let cache = &self.cache.0;
-        cache
+        hit.copied_to = cache
             .write_back
             .start(cache, layer, &hit, missed, route.lease.take())
             .await;

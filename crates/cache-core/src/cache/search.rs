@@ -6,6 +6,7 @@ use super::Inner;
 use super::claims::Claims;
 use super::keeper::{Lessee, Turn};
 use super::route::Route;
+use super::source_set::SourceSet;
 use crate::{Error, ErrorKind, LayerDescriptor, LayerReader, Result, planted};
 
 /// Where a layer was found.
@@ -14,14 +15,25 @@ pub(super) struct Hit {
     pub(super) source: usize,
     /// Where its bytes were found: the source itself, or that which it was filled from just now.
     pub(super) from: usize,
+    /// The tiers that are filled from here by write-backs, which were made or begun.
+    pub(super) copied_to: SourceSet,
     pub(super) reader: Arc<dyn LayerReader>,
 }
 
 impl Hit {
     /// What was there.
     pub(super) fn at(source: usize, reader: Arc<dyn LayerReader>) -> Self {
-        let from = source;
-        Self { source, from, reader }
+        Self::filled(source, source, reader)
+    }
+
+    /// What is at `source` since just now, and was found at `from`.
+    pub(super) fn filled(source: usize, from: usize, reader: Arc<dyn LayerReader>) -> Self {
+        Self {
+            source,
+            from,
+            copied_to: SourceSet::default(),
+            reader,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::keeper::LeaseKeeper;
 use super::meters::FillMeters;
 use super::options::Copying;
 use super::search::Hit;
+use super::source_set::SourceSet;
 use super::tasks::Tasks;
 use crate::metrics::UnderWay;
 use crate::runtime::{Semaphore, sleep, spawn};
@@ -40,7 +41,7 @@ impl Default for WriteBack {
 }
 
 impl WriteBack {
-    /// Fills the tiers in `missed` from `hit`, or begins to. `lease` is given back once the layer is published at its tier; or at once,
+    /// Fills the tiers in `missed` from `hit`, or begins to, and returns those of which either is so. `lease` is given back once the layer is published at its tier; or at once,
     /// where it already is, or is not going to be.
     pub(super) async fn start(
         &self,
@@ -49,7 +50,8 @@ impl WriteBack {
         hit: &Hit,
         missed: &[usize],
         mut lease: Option<LeaseKeeper>,
-    ) {
+    ) -> SourceSet {
+        let mut copied_to = SourceSet::default();
         if planted::is("lease-released-before-the-write-back") {
             lease = None;
         }
@@ -71,7 +73,9 @@ impl WriteBack {
                 lease: lease.take_if(|lease| lease.source == source),
             };
             if entry.options.write_back == Copying::Inline {
-                job.run().await;
+                if job.run().await {
+                    copied_to.insert(source);
+                }
                 continue;
             }
             let Some(running) = self.tasks.begin(MAX_QUEUED) else {
@@ -81,6 +85,7 @@ impl WriteBack {
                 job.give_up();
                 continue;
             };
+            copied_to.insert(source);
             spawn(async move {
                 let _running = running;
                 job.run().await;
@@ -90,6 +95,7 @@ impl WriteBack {
         if let Some(lease) = lease.filter(|lease| lease.source != hit.source) {
             lease.release(Release::GiveUp);
         }
+        copied_to
     }
 
     /// Copies a layer to one tier, in turn with the write-backs; whether it was not there yet.
@@ -119,9 +125,10 @@ struct Job {
 }
 
 impl Job {
-    async fn run(mut self) {
+    /// Whether the layer was copied: it may be there already.
+    async fn run(mut self) -> bool {
         let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return;
+            return false;
         };
         let persisted = match &self.lease {
             Some(lease) => {
@@ -132,10 +139,14 @@ impl Job {
         };
         match persisted {
             // Dropping the lease frees it: whoever waits finds the layer.
-            Ok(_) => drop(self.lease.take()),
+            Ok(copied) => {
+                drop(self.lease.take());
+                copied
+            }
             Err(error) => {
                 tracing::warn!(%error, "write-back given up");
                 self.give_up();
+                false
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct Plan {
 pub enum Reading {
     /// Where it is. Any part of a unit of this many bytes moves all of the unit.
     InPlace(NonZeroU64),
-    /// Once all of it was copied.
+    /// Once all of it was copied, from the first copy.
     Copied,
     /// The whole blob is fetched and inflated: once where it is copied, and otherwise for each read.
     Inflated,
@@ -106,7 +106,7 @@ impl Plan {
             len,
             reading: match hit.can.random_access {
                 false => Reading::Inflated,
-                true if copies.readers_wait => Reading::Copied,
+                true if copies.read_from => Reading::Copied,
                 true => Reading::InPlace(hit.part.read_unit()),
             },
             copies: copies.planned,
@@ -117,7 +117,8 @@ impl Plan {
 
 struct Copies {
     planned: Vec<PlannedCopy>,
-    readers_wait: bool,
+    /// Whether the layer is read from one of them, and not before it is there.
+    read_from: bool,
 }
 
 fn copies(hit: &Place<'_>, lacking: &[Place<'_>]) -> Copies {
@@ -130,6 +131,8 @@ fn copies(hit: &Place<'_>, lacking: &[Place<'_>]) -> Copies {
         when: match first {
             Some(first) if first == position && at_once => Copying::Background,
             Some(first) if first == position => Copying::Inline,
+            // The first is made before, which is more than readers wait for.
+            _ if at_once => Copying::Background,
             _ => place.part.options().write_back,
         },
     };
@@ -140,9 +143,8 @@ fn copies(hit: &Place<'_>, lacking: &[Place<'_>]) -> Copies {
         .filter(|_| is_copied)
         .map(copy)
         .collect();
-    let readers_wait = !at_once && planned.iter().any(|copy| copy.when == Copying::Inline);
     Copies {
         planned,
-        readers_wait,
+        read_from: is_copied && first.is_some() && !at_once,
     }
 }

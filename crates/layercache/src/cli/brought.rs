@@ -17,7 +17,10 @@ pub(super) struct Brought {
     source: String,
     /// The name of the tier that holds them.
     tier: String,
-    /// Bytes that the source has sent; `None` where that is an origin, and the image does not tell the size of the blob.
+    /// The names of the tiers that get a copy from there, if need be after `pull` has told of the layer.
+    copied_to: Vec<String>,
+    /// Bytes that the source has sent, or is to send for those copies; `None` where it is an origin, and the image does not tell the
+    /// size of the blob.
     moved: Option<u64>,
     pub(super) len: u64,
     took: Duration,
@@ -33,17 +36,22 @@ impl Brought {
     ) -> Self {
         let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
         let (source, tier) = (name(arrival.came_from()), name(arrival.held_by()));
-        let moved = if source == tier {
-            Some(0)
-        } else if context.stack.is_origin(&source) {
-            layer.size
-        } else {
-            Some(len)
+        let copied_to = arrival.copied_to().into_iter().map(str::to_owned);
+        let copied_to: Vec<String> = copied_to.collect();
+        let whole = |source: &str| match context.stack.is_origin(source) {
+            true => layer.size,
+            false => Some(len),
+        };
+        let moved = match source == tier {
+            // It is read for each copy.
+            true => Some(len * copied_to.len() as u64),
+            false => whole(&source),
         };
         Self {
             digest: layer.digest.to_string(),
             source,
             tier,
+            copied_to,
             moved,
             len,
             took,
@@ -62,6 +70,7 @@ impl Brought {
                 "digest": self.digest,
                 "source": self.source,
                 "tier": self.tier,
+                "copied_to": self.copied_to,
                 "moved_bytes": self.moved,
                 "bytes": self.len,
                 "ratio": self.ratio(),
@@ -69,7 +78,7 @@ impl Brought {
             }));
         }
         let len = ByteSize(self.len);
-        let what = if self.source == self.tier {
+        let what = if self.moved == Some(0) {
             format!("already there, {len}")
         } else {
             let moved = self
@@ -78,7 +87,14 @@ impl Brought {
             let ratio = self
                 .ratio()
                 .map_or_else(String::new, |ratio| format!(" ({ratio:.2} times)"));
-            format!("{moved} moved, {len}{ratio} in {:.1} s", self.took.as_secs_f64())
+            let copied = match &*self.copied_to {
+                [] => String::new(),
+                tiers => format!(", then copied to {}", tiers.join(", ")),
+            };
+            format!(
+                "{moved} moved, {len}{ratio} in {:.1} s{copied}",
+                self.took.as_secs_f64()
+            )
         };
         output::write(format!("{}  {}  {what}\n", self.digest, self.source).as_bytes())
     }

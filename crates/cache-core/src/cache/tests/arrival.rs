@@ -88,3 +88,48 @@ async fn what_was_served_and_could_not_be_copied_is_held_where_it_was_found() {
     );
     assert_eq!(arrival.reader().len(), None);
 }
+
+/// A tier that is not read while it is written gets its copy from where the layer is held, which may be where it was found.
+#[tokio::test]
+async fn further_copies_are_told_wherever_they_are_made_from() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let shared = || {
+        Arc::new(Faulty {
+            inner: MemoryTier::new("shared", 1 << 30),
+            full_at: u64::MAX,
+            read_while_write: false,
+        })
+    };
+    for write_back in [Copying::Inline, Copying::Background, Copying::Off] {
+        let options = SourceOptions::default().with_write_back(write_back);
+        let copies: &[&str] = if write_back == Copying::Off {
+            &[]
+        } else {
+            &["shared"]
+        };
+        let in_place = LayerCache::builder()
+            .tier_with(shared(), options.clone())
+            .source(Script::far("far", &bytes, []))
+            .build()
+            .unwrap();
+        let arrival = in_place.bring(&layer).await.unwrap();
+        assert_eq!(
+            (arrival.came_from(), arrival.held_by(), &*arrival.copied_to()),
+            (Some("far"), Some("far"), copies)
+        );
+        let through_near = LayerCache::builder()
+            .tier(memory("near"))
+            .tier_with(shared(), options)
+            .source(Script::origin("far", &bytes, []))
+            .build()
+            .unwrap();
+        let arrival = through_near.bring(&layer).await.unwrap();
+        assert_eq!(
+            (arrival.came_from(), arrival.held_by(), &*arrival.copied_to()),
+            (Some("far"), Some("near"), copies)
+        );
+        let arrival = through_near.bring(&layer).await.unwrap();
+        assert!(arrival.copied_to().is_empty());
+    }
+}

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use cache_testkit::RedisServer;
+
 use crate::image::{Image, noise};
 use crate::registry::Registry;
-use crate::remote::share::{REGISTRY, disk};
+use crate::remote::share::{REGISTRY, disk, prefix, redis_at, s3};
 use crate::sandbox::Sandbox;
 
 /// An image of two layers in a registry that counts how often one of them was asked for.
@@ -187,4 +189,52 @@ fn pull_tells_where_each_layer_came_from() {
         lines.iter().all(|line| line.contains("  disk  already there, ")),
         "{lines:?}"
     );
+}
+
+#[test]
+fn pull_tells_of_a_layer_that_it_copies_between_shared_tiers() {
+    let (registry, _) = image();
+    let (sandbox, image) = (Sandbox::new(), registry.image());
+    let far = s3(&prefix());
+    let with = |config: String, arguments: &[&str]| {
+        let config = sandbox.write("config.toml", config + REGISTRY);
+        let config = ["--config", config.to_str().unwrap()];
+        sandbox.succeed(config.iter().chain(arguments))
+    };
+    with(far.clone(), &["pull", &image]);
+    for write_back in ["background", "inline"] {
+        let server = RedisServer::start(&[]);
+        let near = redis_at(server.address()) + &format!("write_back = {write_back:?}\n");
+        let both = near + &far;
+        let explained = with(both.clone(), &["explain", "--json", &image]).json();
+        for layer in explained["layers"].as_array().unwrap() {
+            assert_eq!(
+                (&layer["served_by"], &layer["reading"]),
+                (&"s3".into(), &"in place".into())
+            );
+        }
+        for layer in with(both.clone(), &["pull", "--json", &image]).json_lines() {
+            assert_eq!(
+                (&layer["source"], &layer["tier"], &layer["copied_to"]),
+                (&"s3".into(), &"s3".into(), &serde_json::json!(["redis"]))
+            );
+            assert_eq!(layer["moved_bytes"], layer["bytes"]);
+        }
+        for layer in with(both, &["pull", "--json", &image]).json_lines() {
+            assert_eq!(
+                (&layer["source"], &layer["moved_bytes"], &layer["copied_to"]),
+                (&"redis".into(), &0.into(), &serde_json::json!([]))
+            );
+        }
+    }
+    let server = RedisServer::start(&[]);
+    let pulled = with(redis_at(server.address()) + &far, &["pull", &image]);
+    let lines: Vec<_> = pulled.text().lines().collect();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("  s3  ") && line.ends_with(" s, then copied to redis")),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 2);
 }

@@ -205,6 +205,15 @@ fn filled(stack: &Stack) -> Vec<String> {
         .collect()
 }
 
+fn read_bytes(stack: &Stack, name: &str) -> u64 {
+    let mut sources = stack.sources().into_iter();
+    sources
+        .find(|source| source.name == name)
+        .unwrap()
+        .counts
+        .read_bytes
+}
+
 async fn does_what_was_told(fronts: [Front; 2], fill: Copying, is_origin: bool) {
     let case = format!("{fronts:?}, {fill:?}, origin: {is_origin}");
     let shelf = |name, front: Front| Shelf::new(name, front.read_while_write, front.mood);
@@ -242,13 +251,27 @@ async fn does_what_was_told(fronts: [Front; 2], fill: Copying, is_origin: bool) 
 
     let reader = stack.open(&layer).await.unwrap();
     assert_eq!(reader.read_bytes(4, 4).await.unwrap(), "much", "{case}");
-    if !matches!(plan.reading, Reading::InPlace(_)) {
-        // Readers have waited for these.
-        let inline = plan.copies.iter().filter(|copy| copy.when == Copying::Inline);
-        let done = filled(&stack);
-        inline.for_each(|copy| assert!(done.contains(&copy.tier), "{case}: {copy:?}"));
-    }
+    // Readers have waited for these.
+    let inline = plan.copies.iter().filter(|copy| copy.when == Copying::Inline);
+    let done = filled(&stack);
+    inline.for_each(|copy| assert!(done.contains(&copy.tier), "{case}: {copy:?}"));
     stack.cache().flush().await;
+    if !is_origin {
+        let before = read_bytes(&stack, "far");
+        assert_eq!(reader.read_bytes(4, 4).await.unwrap(), "much", "{case}");
+        let goes_on_there = read_bytes(&stack, "far") > before;
+        // A tier that is filled while it is written takes the reading over, at once or in the end.
+        let is_filled_on_the_way = plan.copies.iter().any(|copy| {
+            let front = if copy.tier == "near" { fronts[0] } else { fronts[1] };
+            front.read_while_write
+        });
+        assert_eq!(goes_on_there, !is_filled_on_the_way, "{case}");
+        assert_eq!(
+            plan.reading == Reading::Copied,
+            is_filled_on_the_way && fill == Copying::Inline,
+            "{case}"
+        );
+    }
     let told: Vec<_> = plan.copies.iter().map(|copy| copy.tier.clone()).collect();
     assert_eq!(filled(&stack), told, "{case}");
     // What was copied serves the layer from now on.
