@@ -27,25 +27,34 @@ pub(super) struct Brought {
 }
 
 impl Brought {
+    /// `drained` names the source that all of the layer was read from before it has arrived.
     pub(super) fn new(
         context: &Context,
         layer: &LayerDescriptor,
+        drained: Option<String>,
         arrival: &Arrival,
         len: u64,
         took: Duration,
     ) -> Self {
         let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
-        let (source, tier) = (name(arrival.came_from()), name(arrival.held_by()));
+        let (came_from, tier) = (name(arrival.came_from()), name(arrival.held_by()));
         let copied_to = arrival.copied_to().into_iter().map(str::to_owned);
         let copied_to: Vec<String> = copied_to.collect();
         let whole = |source: &str| match context.stack.is_origin(source) {
             true => layer.size,
             false => Some(len),
         };
-        let moved = match source == tier {
+        let arriving = match came_from == tier {
             // It is read for each copy.
             true => Some(len * copied_to.len() as u64),
-            false => whole(&source),
+            false => whole(&came_from),
+        };
+        let (source, moved) = match drained {
+            Some(drained) => {
+                let moved = whole(&drained).zip(arriving);
+                (drained, moved.map(|(before, then)| before + then))
+            }
+            None => (came_from, arriving),
         };
         Self {
             digest: layer.digest.to_string(),

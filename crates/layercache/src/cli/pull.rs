@@ -90,6 +90,7 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
             }
         }
     };
+    let mut drained = None;
     let len = match arrival.reader().len() {
         // A tier has all of it: the one that was filled or, where none in front takes it, the one that it was found in.
         Some(len) => len,
@@ -97,6 +98,8 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
         None => {
             let bytes = arrival.reader().stream(0);
             let len = drain(bytes, |written| bar.set_position(written)).await?;
+            // What arrives now may have been put there by this very read.
+            drained = arrival.came_from().map(str::to_owned);
             arrival = context.stack.bring(layer).await?;
             if arrival.reader().len().is_none() {
                 bail!(
@@ -109,7 +112,14 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
         }
     };
     bar.finish_and_clear();
-    Ok(Brought::new(context, layer, &arrival, len, start.elapsed()))
+    Ok(Brought::new(
+        context,
+        layer,
+        drained,
+        &arrival,
+        len,
+        start.elapsed(),
+    ))
 }
 
 fn why_not_kept(context: &Context) -> &'static str {
