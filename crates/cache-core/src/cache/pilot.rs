@@ -163,15 +163,17 @@ impl Pilot {
         hit
     }
 
-    /// The sources that were rid of wrong bytes, once the image's claim is proven true: then the suspects were wrong.
-    /// Unproven it may be the image that lies, and it must not be able to purge a good layer.
+    /// Those of the sources that were rid of wrong bytes that take layers, once the image's claim is proven true: then the suspects
+    /// were wrong. Unproven it may be the image that lies, and it must not be able to purge a good layer.
     async fn repaired(&self, layer: &LayerDescriptor, route: &mut Route) -> Vec<usize> {
         for suspect in std::mem::take(&mut route.suspects) {
             if self.cache.0.remove_corrupt(suspect, layer).await {
                 route.repaired.push(suspect);
             }
         }
-        std::mem::take(&mut route.repaired)
+        let mut repaired = std::mem::take(&mut route.repaired);
+        repaired.retain(|&source| self.cache.0.sources[source].takes_layers());
+        repaired
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::*;
-use crate::{Digest, LayerStat};
+use crate::{Copying, Digest, LayerStat, SourceOptions};
 
 /// Says that what it has is not what the image claims, until it is removed.
 #[derive(Debug)]
@@ -76,6 +76,27 @@ async fn a_store_that_is_refuted_is_rid_of_the_layer_and_filled_afresh() {
     cache.close().await;
     assert!(!shared.disputes.load(Ordering::Relaxed));
     assert_eq!(listed(&*shared).await, 1);
+}
+
+/// What takes no copies was filled all the same, once it had been rid of what was wrong.
+#[tokio::test]
+async fn a_refuted_store_that_takes_no_layers_is_rid_of_it_and_left_empty() {
+    let bytes = layer_bytes(20_000);
+    let shared = shared();
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .tier_with(
+            shared.clone(),
+            SourceOptions::default().with_write_back(Copying::Off),
+        )
+        .source(Script::origin("origin", &bytes, []))
+        .build()
+        .unwrap();
+    let arrival = cache.bring(&descriptor(&bytes)).await.unwrap();
+    assert!(arrival.copied_to().is_empty());
+    cache.close().await;
+    assert!(!shared.disputes.load(Ordering::Relaxed));
+    assert_eq!(listed(&*shared).await, 0);
 }
 
 #[tokio::test]
