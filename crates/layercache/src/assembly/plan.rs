@@ -17,7 +17,9 @@ pub struct Plan {
     pub len: Option<u64>,
     /// How it is read.
     pub reading: Reading,
-    /// The copies that are made, the nearest first. A tier may still refuse one: the layer is too long for it, or it has no room.
+    /// The copies that are made, the nearest first. A tier may still refuse one: the layer is too long for it, or it has no room. A tier
+    /// that [disputes](ErrorKind::Disputed) what the image claims is among them where the first copy shows who is right: if it is the
+    /// image, what the tier has is removed, and the copy made; else the image fails.
     pub copies: Vec<PlannedCopy>,
     /// The name of the tier whose lease on the layer is taken first, or waited for while another worker has it.
     pub lease: Option<String>,
@@ -48,16 +50,24 @@ pub struct PlannedCopy {
 struct Place<'a> {
     part: &'a Part,
     can: Capabilities,
+    /// Whether it has the layer, and says that it is not what the image claims.
+    disputes: bool,
 }
 
 impl<'a> Place<'a> {
-    fn of(part: &'a Part) -> Self {
+    fn of(part: &'a Part, finding: &Finding) -> Self {
         let can = part.capabilities();
-        Self { part, can }
+        let disputes = matches!(finding, Finding::Failed(error) if error.kind() == ErrorKind::Disputed);
+        Self { part, can, disputes }
+    }
+
+    /// Whether it can be filled first: what it has is not removed before the dispute is settled.
+    fn is_filled_first(&self) -> bool {
+        self.part.takes_layers() && !self.disputes
     }
 
     fn fills_on_the_way(&self) -> bool {
-        self.part.takes_layers() && self.can.read_while_write
+        self.is_filled_first() && self.can.read_while_write
     }
 
     fn reads_ranges(&self) -> bool {
@@ -76,7 +86,10 @@ impl<'a> Place<'a> {
     fn will_lack(&self, finding: &Finding) -> bool {
         match finding {
             Finding::Absent => true,
-            Finding::Failed(error) => error.kind() == ErrorKind::Corrupt && self.part.is_tier(),
+            Finding::Failed(error) => {
+                let is_wrong = error.kind() == ErrorKind::Corrupt || self.disputes;
+                is_wrong && self.part.is_tier()
+            }
             _ => false,
         }
     }
@@ -89,16 +102,16 @@ impl Plan {
         if !last.finding.serves() {
             return None;
         }
-        let hit = Place::of(parts[before.len()]);
+        let hit = Place::of(parts[before.len()], &last.finding);
         let lacking: Vec<_> = before
             .iter()
             .zip(parts)
-            .map(|(asked, part)| (Place::of(part), &asked.finding))
+            .map(|(asked, part)| (Place::of(part, &asked.finding), &asked.finding))
             .filter(|(place, finding)| place.part.takes_layers() && place.will_lack(finding))
             .map(|(place, _)| place)
             .collect();
         let copies = copies(&hit, &lacking);
-        let leases = |place: &&Place<'_>| place.part.options().leases.is_some();
+        let leases = |place: &&Place<'_>| place.is_filled_first() && place.part.options().leases.is_some();
         let is_leased = !hit.can.random_access && hit.is_copied();
         let lease = lacking.iter().find(leases).filter(|_| is_leased);
         Some(Self {
@@ -124,7 +137,10 @@ struct Copies {
 fn copies(hit: &Place<'_>, lacking: &[Place<'_>]) -> Copies {
     let on_the_way = lacking.iter().position(Place::fills_on_the_way);
     // A source that serves ranges is read where it is; any other is read once, into whatever tier takes it.
-    let first = on_the_way.or_else(|| (!hit.reads_ranges() && !lacking.is_empty()).then_some(0));
+    let first = on_the_way.or_else(|| match hit.reads_ranges() {
+        true => None,
+        false => lacking.iter().position(Place::is_filled_first),
+    });
     let at_once = hit.serves_at_once() && on_the_way.is_some();
     let copy = |(position, place): (usize, &Place<'_>)| PlannedCopy {
         tier: place.part.name().to_owned(),
@@ -140,7 +156,7 @@ fn copies(hit: &Place<'_>, lacking: &[Place<'_>]) -> Copies {
     let planned: Vec<_> = lacking
         .iter()
         .enumerate()
-        .filter(|_| is_copied)
+        .filter(|(_, place)| is_copied && (first.is_some() || !place.disputes))
         .map(copy)
         .collect();
     Copies {

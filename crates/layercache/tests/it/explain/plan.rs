@@ -19,8 +19,9 @@ const LAYER: &[u8] = b"not much of a tar";
 enum Mood {
     Well,
     Down,
-    /// Until the layer is removed.
+    /// Until the layer is removed, as the next.
     Corrupt,
+    Disputed,
 }
 
 /// A tier in memory that may be down or have wrong bytes, and can be read while it is written or not.
@@ -59,6 +60,7 @@ impl Shelf {
             Mood::Well => Ok(()),
             Mood::Down => Err(Error::unavailable("the shelf is out of reach")),
             Mood::Corrupt => Err(Error::corrupt("the shelf has something else")),
+            Mood::Disputed => Err(Error::disputed("the shelf has something else than is claimed")),
         }
     }
 }
@@ -148,7 +150,7 @@ struct Front {
 
 fn fronts() -> impl Iterator<Item = Front> + Clone {
     COPYINGS.into_iter().flat_map(|write_back| {
-        [Mood::Well, Mood::Down, Mood::Corrupt]
+        [Mood::Well, Mood::Down, Mood::Corrupt, Mood::Disputed]
             .into_iter()
             .flat_map(move |mood| {
                 [true, false].map(|read_while_write| Front {
@@ -263,7 +265,8 @@ async fn does_what_was_told(fronts: [Front; 2], fill: Copying, is_origin: bool) 
         // A tier that is filled while it is written takes the reading over, at once or in the end.
         let is_filled_on_the_way = plan.copies.iter().any(|copy| {
             let front = if copy.tier == "near" { fronts[0] } else { fronts[1] };
-            front.read_while_write
+            // A dispute is settled by a copy, which is another one then.
+            front.read_while_write && front.mood != Mood::Disputed
         });
         assert_eq!(goes_on_there, !is_filled_on_the_way, "{case}");
         assert_eq!(
