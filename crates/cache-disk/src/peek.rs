@@ -21,7 +21,8 @@ pub enum Peek {
 
 impl DiskTier {
     /// Looks what [opening](cache_core::LayerSource::open) `layer` would find, and changes nothing: the time of its last use stays,
-    /// eviction does not take it for open, and an index that is lost is not rebuilt. Takes a few system calls, off the runtime; dropping the future leaves nothing behind.
+    /// eviction does not take it for open, and an index that is lost is not rebuilt. Takes a few system calls, off the runtime;
+    /// dropping the future leaves nothing behind.
     ///
     /// # Errors
     /// Those of opening it: `Corrupt` when what is there is not the layer, `Invalid` when it is not the one that the image claims,

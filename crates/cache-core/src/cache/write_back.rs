@@ -41,8 +41,8 @@ impl Default for WriteBack {
 }
 
 impl WriteBack {
-    /// Fills the tiers in `missed` from `hit`, or begins to, and returns those of which either is so. `lease` is given back once the layer is published at its tier; or at once,
-    /// where it already is, or is not going to be.
+    /// Fills the tiers in `missed` from `hit`, or begins to; and returns those that were, or are about to be. `lease` is given back once
+    /// the layer is published at its tier; or at once, where it already is, or is not going to be.
     pub(super) async fn start(
         &self,
         cache: &Inner,

@@ -47,8 +47,9 @@ pub enum Finding {
     Unverified,
     /// It lacks the layer.
     Absent,
-    /// It is passed over, for this reason. One that is [`Corrupt`](ErrorKind::Corrupt) is removed by whoever opens the layer;
-    /// [`Invalid`](ErrorKind::Invalid) fails the opening.
+    /// It is passed over, for this reason. What is [`Corrupt`](ErrorKind::Corrupt) in a tier is removed by whoever opens the layer, and
+    /// what is [`Disputed`](ErrorKind::Disputed) once a copy from another source has refuted it; [`Invalid`](ErrorKind::Invalid) fails
+    /// the opening.
     Failed(Error),
     /// It is an origin: to ask it is to begin to fetch. It would be asked.
     NotAsked,
