@@ -5,8 +5,8 @@
 //!                                        for 10 s after it was given up "given-up"
 //! clip:oci:layer:lease:fence             the last token that was given
 //! ```
-//! A token is one more than the last, and at least the server's clock in milliseconds: a server that comes back empty does not
-//! give old tokens again.
+//! A token is one more than the last, and at least the server's clock in microseconds: a server that comes back empty does not
+//! give old tokens again, since no server gives one each microsecond.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const TRIES: usize = 3;
 
 const NEXT_TOKEN: &str = "\
 local now = redis.call('TIME')
-local token = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+local token = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') + 1, now[1] * 1000000 + now[2])
 redis.call('SET', KEYS[1], string.format('%.0f', token))
 return token";
 

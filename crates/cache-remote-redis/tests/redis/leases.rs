@@ -1,7 +1,7 @@
 //! One worker of many has the lease.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cache_core::{Acquired, Digest, ErrorKind, Holder, Lease, Leases, Release};
 use cache_remote_redis::RedisConfig;
@@ -156,8 +156,11 @@ async fn tokens_grow_over_a_restart_that_forgets_them() {
     let (leases, layer) = (leases(config([server.url()])), layer());
     let mut last = 0;
     for _ in 0..20 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let lease = held(leases.acquire(&layer).await.unwrap());
         assert!(lease.token() > last);
+        // Or a server that comes back soon gives one that was given in advance.
+        assert!(u128::from(lease.token()) >= now.as_micros());
         last = lease.token();
         lease.release(Release::Free).await.unwrap();
     }
