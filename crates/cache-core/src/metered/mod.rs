@@ -102,8 +102,9 @@ impl Watch {
         let outcome = match result {
             Ok(value) => well(value),
             Err(error) => {
-                self.stats.failed(error);
-                Outcome::from(error)
+                let outcome = Outcome::from(error);
+                self.stats.failed(outcome);
+                outcome
             }
         };
         self.meter.count(operation, outcome);

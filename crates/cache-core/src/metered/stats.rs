@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, ErrorKind};
+use crate::metrics::Outcome;
 
 /// Counters of one source or tier.
 #[derive(Debug, Default)]
@@ -55,12 +55,12 @@ impl SourceStats {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Counts an error. [`ErrorKind::Invalid`] and [`ErrorKind::NotFound`] say nothing about the source.
-    pub(super) fn failed(&self, error: &Error) {
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Permanent => Self::add(&self.unavailable, 1),
-            ErrorKind::Corrupt | ErrorKind::Disputed => Self::add(&self.corrupt, 1),
-            ErrorKind::NotFound | ErrorKind::Invalid => {}
+    /// Counts what came of a request that failed, if it says anything about the source.
+    pub(super) fn failed(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Unavailable => Self::add(&self.unavailable, 1),
+            Outcome::Corrupt => Self::add(&self.corrupt, 1),
+            _ => {}
         }
     }
 }
