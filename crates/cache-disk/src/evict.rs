@@ -33,6 +33,23 @@ pub(crate) struct Evicted {
     pub(crate) bytes: u64,
 }
 
+impl Evicted {
+    /// Those of the candidates that go when they are asked one after the other, until `needed` bytes are gone.
+    pub(crate) fn of(candidates: &[Candidate], needed: u64, goes: impl Fn(&Candidate) -> bool) -> Self {
+        let mut evicted = Self::default();
+        for candidate in candidates {
+            if evicted.bytes >= needed {
+                break;
+            }
+            if goes(candidate) {
+                evicted.layers.push((candidate.digest, candidate.facts.bytes));
+                evicted.bytes += candidate.facts.bytes;
+            }
+        }
+        evicted
+    }
+}
+
 /// A layer that may be evicted.
 #[derive(Debug)]
 pub(crate) struct Candidate {
@@ -45,7 +62,11 @@ pub(crate) struct Candidate {
 impl Store {
     /// All layers, in the order in which they are evicted.
     pub(crate) fn candidates(&self, dir: &Handle) -> Result<Vec<Candidate>> {
-        let mut layers = self.scan(dir)?;
+        Ok(self.candidates_of(dir, self.scan(dir)?))
+    }
+
+    /// The same of what a scan has found.
+    pub(crate) fn candidates_of(&self, dir: &Handle, mut layers: BTreeMap<Digest, Files>) -> Vec<Candidate> {
         let pinned = self.pinned_layers(dir);
         let facts: Vec<_> = layers
             .iter()
@@ -67,7 +88,7 @@ impl Store {
             standing,
             companions: layers.remove(&digest).unwrap_or_default().companions,
         };
-        Ok(ordered.into_iter().map(candidate).collect())
+        ordered.into_iter().map(candidate).collect()
     }
 
     /// Evicts until `needed` bytes are gone: what is in quarantine, and then layers other than `keep`.
@@ -101,33 +122,31 @@ impl Store {
 
     /// Evicts these layers, one after the other, until `needed` bytes are gone; those that somebody fills or removes are passed over.
     pub(crate) fn evict_these(&self, dir: &Handle, candidates: &[Candidate], needed: u64) -> Evicted {
-        let mut evicted = Evicted::default();
-        for Candidate {
+        Evicted::of(candidates, needed, |candidate| self.evict_one(dir, candidate))
+    }
+
+    /// Whether the layer is gone.
+    fn evict_one(&self, dir: &Handle, candidate: &Candidate) -> bool {
+        let Candidate {
             digest,
             facts,
             standing,
             companions,
-        } in candidates
-        {
-            if evicted.bytes >= needed {
-                break;
-            }
-            // Whoever holds the lock fills or removes the layer.
-            let attempt = FileLock::try_acquire(dir, &digest.hex());
-            let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
-                || planted::is("layer-being-filled-evicted");
-            if free && remove_files(dir, digest, companions).is_ok_and(|removed| removed) {
-                evicted.layers.push((*digest, facts.bytes));
-                evicted.bytes += facts.bytes;
-                self.evicted_layers.fetch_add(1, Relaxed);
-                self.meters.evicted(facts.bytes);
-                tracing::info!(%digest, bytes = facts.bytes, "evicted layer from disk");
-                if *standing == Standing::Pinned {
-                    tracing::warn!(%digest, "a pinned layer was evicted: the other layers did not make enough room");
-                }
+        } = candidate;
+        // Whoever holds the lock fills or removes the layer.
+        let attempt = FileLock::try_acquire(dir, &digest.hex());
+        let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
+            || planted::is("layer-being-filled-evicted");
+        let gone = free && remove_files(dir, digest, companions).is_ok_and(|removed| removed);
+        if gone {
+            self.evicted_layers.fetch_add(1, Relaxed);
+            self.meters.evicted(facts.bytes);
+            tracing::info!(%digest, bytes = facts.bytes, "evicted layer from disk");
+            if *standing == Standing::Pinned {
+                tracing::warn!(%digest, "a pinned layer was evicted: the other layers did not make enough room");
             }
         }
-        evicted
+        gone
     }
 
     /// Removes a layer and its companions; whether there was a layer. While somebody else holds its lock, what it is

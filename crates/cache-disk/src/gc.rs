@@ -183,21 +183,23 @@ impl Store {
 
     /// Evicts what `options` say; how much there was before.
     fn evict_as_told(&self, dir: &Handle, options: &GcOptions, report: &mut GcReport) -> Result<DiskUsage> {
-        let mut usage = self.usage(dir)?;
+        let layers = self.scan(dir)?;
+        let mut usage = self.usage_of(dir, &layers)?;
         if options.dry_run {
             usage.bytes -= usage.quarantined_bytes;
             report.removed_quarantined = usage.quarantined_layers;
         }
         let excess = options.excess(&usage);
         if excess > 0 {
-            let mut candidates = self.candidates(dir)?;
+            let mut candidates = self.candidates_of(dir, layers);
             let now = SystemTime::now();
             candidates.retain(|candidate| options.allow(candidate, now));
             if options.removes_all() {
                 candidates.retain(|candidate| candidate.standing != Standing::Pinned);
             }
             let evicted = if options.dry_run {
-                would_evict(&candidates, excess)
+                // As if nobody were in its way.
+                Evicted::of(&candidates, excess, |_| true)
             } else {
                 self.evict_these(dir, &candidates, excess)
             };
@@ -213,7 +215,7 @@ impl Store {
         let left = self.scan(dir)?;
         let is_there = |digest: &Digest| left.get(digest).is_some_and(|files| files.layer.is_some());
         report.removed_images = self.remove_forgotten(dir, is_there);
-        let usage = self.usage(dir)?;
+        let usage = self.usage_of(dir, &left)?;
         (report.layers, report.bytes) = (usage.layers, usage.bytes);
         Ok(report)
     }
@@ -225,19 +227,6 @@ impl GcReport {
         self.removed_layers += 1;
         self.removed_bytes += bytes;
     }
-}
-
-/// What an eviction would take, if nobody were in its way.
-fn would_evict(candidates: &[Candidate], needed: u64) -> Evicted {
-    let mut evicted = Evicted::default();
-    for candidate in candidates {
-        if evicted.bytes >= needed {
-            break;
-        }
-        evicted.layers.push((candidate.digest, candidate.facts.bytes));
-        evicted.bytes += candidate.facts.bytes;
-    }
-    evicted
 }
 
 fn leftovers(dir: &Handle) -> Result<u64> {

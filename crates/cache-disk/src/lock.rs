@@ -4,6 +4,7 @@
 //! its pid into the file, shows that it makes progress by the file's mtime, and removes the file before it unlocks it:
 //! whoever locked a file has therefore to look whether it still is the one that the name stands for.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -48,6 +49,15 @@ pub(crate) struct Holder {
     pub(crate) pid: Option<u32>,
     /// When it last showed progress; `None` when it has just released the lock.
     pub(crate) heartbeat: Option<SystemTime>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
 }
 
 impl FileLock {

@@ -165,11 +165,8 @@ fn lock_quota(dir: &Handle) -> io::Result<Attempt> {
 
 /// The error for want of the quota lock.
 fn stalled(holder: Holder) -> Error {
-    let who = holder
-        .pid
-        .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     Error::unavailable(format!(
-        "{who} holds the lock on the quota and makes no progress: resume it or end it"
+        "{holder} holds the lock on the quota and makes no progress: resume it or end it"
     ))
 }
 

@@ -45,8 +45,7 @@ impl DiskReader {
         file: Arc<File>,
         len: u64,
     ) -> Self {
-        let reader = Self::growing(tier, digest, dir, file);
-        reader.grow_to(len);
+        let reader = Self::unlocked(tier, digest, dir, file, len);
         reader.end();
         reader
     }

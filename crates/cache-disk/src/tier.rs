@@ -205,16 +205,13 @@ fn lock_layer(store: &Store, dir: &Handle, digest: &Digest) -> Result<Attempt> {
 }
 
 fn stalled(holder: Holder) -> Error {
-    let who = holder
-        .pid
-        .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     let quiet = holder
         .heartbeat
         .and_then(|beat| beat.elapsed().ok())
         .unwrap_or_default()
         .as_secs();
     Error::unavailable(format!(
-        "{who} fills the layer, but has made no progress for {quiet} s: read it without caching it"
+        "{holder} fills the layer, but has made no progress for {quiet} s: read it without caching it"
     ))
 }
 

@@ -1,5 +1,6 @@
 //! What is in the cache, and how much it takes.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use cache_core::{Digest, Result};
@@ -9,6 +10,7 @@ use crate::failure::failure;
 use crate::policy::Standing;
 use crate::quota::free_bytes;
 use crate::record::ImageRecord;
+use crate::scan::Files;
 use crate::tier::{DiskTier, Store};
 
 /// How much the cache takes, by [`DiskTier::usage`].
@@ -75,7 +77,9 @@ impl DiskTier {
     /// When the directory cannot be read.
     pub async fn contents(&self) -> Result<DiskContents> {
         self.off_the_runtime("contents", |store, dir| {
-            let candidates = store.candidates(dir)?.into_iter();
+            let files = store.scan(dir)?;
+            let usage = store.usage_of(dir, &files)?;
+            let candidates = store.candidates_of(dir, files).into_iter();
             let layers = candidates.map(|candidate| CachedLayer {
                 digest: candidate.digest,
                 bytes: candidate.facts.bytes,
@@ -86,7 +90,7 @@ impl DiskTier {
             Ok(DiskContents {
                 layers: layers.collect(),
                 images: store.readable_images(dir),
-                usage: store.usage(dir)?,
+                usage,
             })
         })
         .await
@@ -95,7 +99,11 @@ impl DiskTier {
 
 impl Store {
     pub(crate) fn usage(&self, dir: &Handle) -> Result<DiskUsage> {
-        let layers = self.scan(dir)?;
+        self.usage_of(dir, &self.scan(dir)?)
+    }
+
+    /// The same of what a scan has found.
+    pub(crate) fn usage_of(&self, dir: &Handle, layers: &BTreeMap<Digest, Files>) -> Result<DiskUsage> {
         let quarantined = self.quarantined(dir);
         Ok(DiskUsage {
             layers: layers.values().filter(|files| files.layer.is_some()).count() as u64,
