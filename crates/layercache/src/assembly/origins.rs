@@ -83,8 +83,7 @@ pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, 
         shared.inflater.clone(),
     )?);
     let stats = origin.stats();
-    let serves = |layer: &LayerDescriptor| is_of(layer, "registry");
-    Ok(part("registry", serves, origin, stats))
+    Ok(part("registry", origin, stats))
 }
 
 pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
@@ -108,19 +107,9 @@ pub(super) fn file_parts(shared: &Shared) -> [Part; 3] {
     let stats = [layout.stats(), archive.stats(), docker.stats()];
     let [layout_stats, archive_stats, docker_stats] = stats;
     [
-        part("oci", |layer| is_of(layer, "oci"), layout, layout_stats),
-        part(
-            "oci-archive",
-            |layer| is_of(layer, "oci-archive"),
-            archive,
-            archive_stats,
-        ),
-        part(
-            "docker-archive",
-            |layer| is_of(layer, "docker-archive"),
-            docker,
-            docker_stats,
-        ),
+        part("oci", layout, layout_stats),
+        part("oci-archive", archive, archive_stats),
+        part("docker-archive", docker, docker_stats),
     ]
     .map(Part::implied)
 }
@@ -130,14 +119,9 @@ fn is_of(layer: &LayerDescriptor, kind: &str) -> bool {
     layer.repository.as_deref().map(ImageLocation::origin_of) == Some(kind)
 }
 
-fn part<S: ImageSource>(
-    kind: &'static str,
-    serves: fn(&LayerDescriptor) -> bool,
-    source: Arc<S>,
-    stats: OriginStats,
-) -> Part {
+fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) -> Part {
     let mut part = Part::source(Arc::clone(&source));
-    part.extras.serves = Some(serves);
+    part.extras.serves = Some(Box::new(move |layer| is_of(layer, kind)));
     part.extras.origin = Some(Origin {
         kind,
         images: source,

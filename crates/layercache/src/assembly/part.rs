@@ -66,7 +66,7 @@ pub(super) struct Extras {
     /// Looks whether it has a layer and leaves no trace, where opening one does.
     pub(super) glance: Option<Look>,
     /// Tells whether it can have a layer like this one, where it has those of some images alone.
-    pub(super) serves: Option<fn(&LayerDescriptor) -> bool>,
+    pub(super) serves: Option<Serves>,
     #[cfg(feature = "disk")]
     pub(super) disk: Option<cache_disk::DiskTier>,
     #[cfg(feature = "registry")]
@@ -88,6 +88,9 @@ pub(super) type Look = Box<dyn Fn(LayerDescriptor) -> BoxFuture<'static, Result<
 
 /// A question to a source.
 pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// Whether there can be a layer like this one.
+pub(super) type Serves = Box<dyn Fn(&LayerDescriptor) -> bool + Send + Sync>;
 
 /// A look for the metrics.
 pub(super) type Sample = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
@@ -232,19 +235,18 @@ impl Part {
 
     /// Looks whether it has a layer. Opening one is the way to tell, unless the part knows a better one.
     pub(super) async fn glance(&self, layer: &LayerDescriptor) -> Result<Glance> {
-        let seen = match &self.extras.glance {
+        match &self.extras.glance {
             Some(glance) => glance(layer.clone()).await,
             None => self.place.source().open(layer).await.map(|opened| match opened {
                 Some(reader) => Glance::Present(reader),
                 None => Glance::Absent,
             }),
-        };
-        seen.map_err(|error| error.at(&self.name, "open").of_layer(&layer.digest))
+        }
     }
 
     /// Whether it can have a layer like this one.
     pub(super) fn serves(&self, layer: &LayerDescriptor) -> bool {
-        self.extras.serves.is_none_or(|serves| serves(layer))
+        self.extras.serves.as_ref().is_none_or(|serves| serves(layer))
     }
 
     pub(super) fn is_tier(&self) -> bool {
