@@ -54,9 +54,12 @@ pub(super) fn one_line(error: &anyhow::Error) -> String {
             line.extend([colon, &cause]);
         }
     }
-    // Text of a server may be in it: nothing of that may break the line or drive the terminal.
-    line.retain(|c| !c.is_control());
-    line
+    plain(&line)
+}
+
+/// A text that a list, a server or an image may be the author of: nothing of it may break the line or drive the terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 pub(super) const STDOUT: &str = "standard output";

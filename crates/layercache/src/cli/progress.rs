@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use layercache::core::Digest;
 
 use super::args::Progress;
 
@@ -38,8 +39,9 @@ impl Bars {
         self.shown
     }
 
-    /// A bar for something of unknown length, counted in bytes.
-    pub(super) fn bytes(&self, label: String) -> ProgressBar {
+    /// A bar for a layer of unknown length, counted in bytes.
+    pub(super) fn layer(&self, digest: &Digest) -> ProgressBar {
+        let label: String = digest.hex().chars().take(12).collect();
         let style = ProgressStyle::with_template(
             "{spinner} {prefix} {binary_bytes:>11} {binary_bytes_per_sec:>13} {msg}",
         );

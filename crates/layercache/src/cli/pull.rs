@@ -76,8 +76,7 @@ pub(super) async fn bring(
 /// Fills the cache with one layer.
 pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> Result<Brought> {
     let start = Instant::now();
-    let short: String = layer.digest.hex().chars().take(12).collect();
-    let bar = context.bars.bytes(short);
+    let bar = context.bars.layer(&layer.digest);
     let cache = context.stack.cache();
     let mut brought = std::pin::pin!(context.stack.bring(layer));
     let mut arrival = loop {

@@ -61,7 +61,7 @@ async fn push<'a>(
     layer: &LayerDescriptor,
     shared: &[&'a str],
 ) -> Result<Vec<Outcome<'a>>, Error> {
-    let bar = context.bars.bytes(layer.digest.hex().chars().take(12).collect());
+    let bar = context.bars.layer(&layer.digest);
     let published = context.stack.cache().publish(layer).await;
     bar.finish_and_clear();
     let mut published = published?;

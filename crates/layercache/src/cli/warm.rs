@@ -125,12 +125,7 @@ fn report(text: &str, pulled: &Result<Pulled>, json: bool) -> Result<()> {
         (Ok(pulled), _) => format!("warm  {}", pulled.extent()),
         (_, error) => format!("failed  {}", error.unwrap_or_default()),
     };
-    output::write(format!("{}  {what}\n", plain(text)).as_bytes())
-}
-
-/// Nothing of what a list or a server says may break the line or drive the terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    output::write(format!("{}  {what}\n", output::plain(text)).as_bytes())
 }
 
 #[cfg(test)]

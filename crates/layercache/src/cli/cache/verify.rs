@@ -98,7 +98,7 @@ async fn verify_layer(
     layer: &LayerStat,
     total: &ProgressBar,
 ) -> Result<&'static str, Error> {
-    let bar = context.bars.bytes(layer.digest.hex().chars().take(12).collect());
+    let bar = context.bars.layer(&layer.digest);
     let (before, hashing, all) = (total.position(), bar.clone(), total.clone());
     let verified = disk
         .verify(&layer.digest, move |hashed| {
@@ -229,7 +229,5 @@ fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
     if let Some(error) = error {
         line.push_str(&format!(": {error}"));
     }
-    line.retain(|c| !c.is_control());
-    line.push('\n');
-    output::write(line.as_bytes())
+    output::write(format!("{}\n", output::plain(&line)).as_bytes())
 }
