@@ -15,6 +15,10 @@ pub(super) fn rows() -> Vec<Row> {
     let image = image.as_str();
     let row = |situation, arguments: &[&str]| Row::of_command(situation, &sandbox, arguments);
     let two = two_images(&sandbox);
+    let written = |name: &str, toml: &str| sandbox.write(name, toml).to_str().unwrap().to_owned();
+    let registry_alone = written("registry.toml", REGISTRY);
+    let two_disks = disk(&sandbox, "one") + &disk(&sandbox, "two").replace("dir", "name = \"other\"\ndir");
+    let two_disks = written("two.toml", &two_disks);
     vec![
         row(
             "a path that the image does not have",
@@ -62,39 +66,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("a size that is none", &["cache", "gc", "--max-bytes", "much"]),
         row(
             "an argument about a tier that is not configured",
-            &{
-                let config = sandbox.write("registry.toml", REGISTRY);
-                let config = config.to_str().unwrap().to_owned();
-                [
-                    "--config".to_owned(),
-                    config,
-                    "--cache-dir".into(),
-                    "x".into(),
-                    "pull".into(),
-                    image.to_owned(),
-                ]
-            }
-            .each_ref()
-            .map(String::as_str),
+            &["--config", &registry_alone, "--cache-dir", "x", "pull", image],
         ),
         row(
             "an argument about a tier that is configured twice",
-            &{
-                let two =
-                    disk(&sandbox, "one") + &disk(&sandbox, "two").replace("dir", "name = \"other\"\ndir");
-                let config = sandbox.write("two.toml", two);
-                let config = config.to_str().unwrap().to_owned();
-                [
-                    "--config".to_owned(),
-                    config,
-                    "--cache-dir".into(),
-                    "x".into(),
-                    "pull".into(),
-                    image.to_owned(),
-                ]
-            }
-            .each_ref()
-            .map(String::as_str),
+            &["--config", &two_disks, "--cache-dir", "x", "pull", image],
         ),
     ]
 }
