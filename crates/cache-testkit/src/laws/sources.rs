@@ -48,7 +48,7 @@ pub async fn its_layers_read_as_they_are(subject: &SourceSubject) {
 /// ranges in any order.
 pub async fn any_range_is_read(subject: &SourceSubject) {
     let layer = subject.longest();
-    let ranges = prop::collection::vec((any::<prop::sample::Index>(), 0..CHUNK + 100), 1..4);
+    let ranges = prop::collection::vec((any::<prop::sample::Index>(), 0..CHUNK + 100), 4..8);
     for_any(8, ranges, async |ranges| {
         let reader = opened(&*subject.source, layer).await;
         for (offset, len) in ranges {

@@ -34,7 +34,7 @@ caught! {
     a_stream_from_the_start: StreamFromTheStart by tier::layers_of_any_length_read_as_written, "a stream from 1";
     an_empty_piece: EmptyPiece by tier::a_stream_that_is_dropped_harms_nobody, "a piece of a stream is empty";
     visible_while_written: VisibleWhileWritten by tier::nothing_is_visible_before_the_commit, "can be opened";
-    a_write_of_nothing_is_lost: RepeatsAfterAnEmptyWrite by tier::any_pieces_make_the_layer_and_any_range_is_read, "the smallest case";
+    a_write_of_nothing_is_lost: RepeatsAfterAnEmptyWrite by tier::any_pieces_make_the_layer_and_any_range_is_read, "commit failed";
     committed_when_dropped: CommittedWhenDropped by tier::a_writer_that_is_dropped_was_never_started, "can be opened";
     a_claim_that_stays: ClaimStaysWhenDropped by tier::a_writer_that_is_dropped_was_never_started, "create failed";
     aborted_and_committed: CommittedWhenDropped by tier::an_aborted_layer_is_gone_when_abort_returns, "can be opened";
