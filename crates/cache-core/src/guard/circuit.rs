@@ -161,9 +161,10 @@ pub(super) fn was_refused(error: &Error) -> bool {
 #[derive(Debug)]
 struct Refused(Error);
 
+/// What the refusal says already, which those who tell a cause leave out then.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(self.0.message())
     }
 }
 

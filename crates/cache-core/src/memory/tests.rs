@@ -44,6 +44,19 @@ async fn what_was_opened_the_longest_ago_makes_room() {
 }
 
 #[tokio::test]
+async fn of_layers_that_nobody_opened_the_first_makes_room() {
+    for [first, second] in [[0, 1], [1, 0]] {
+        let tier = MemoryTier::new("memory", 20);
+        put(&tier, first, &[10]).await.unwrap();
+        put(&tier, second, &[10]).await.unwrap();
+        put(&tier, 2, &[10]).await.unwrap();
+        let mut left = vec![second, 2];
+        left.sort_unstable();
+        assert_eq!(kept(&tier, 0..9).await, left);
+    }
+}
+
+#[tokio::test]
 async fn a_layer_as_long_as_the_tier_fits_and_a_longer_one_costs_no_other() {
     let tier = MemoryTier::new("memory", 30);
     put(&tier, 0, &[10]).await.unwrap();

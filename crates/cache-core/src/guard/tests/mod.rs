@@ -1,6 +1,7 @@
 //! Stories of each guard, and what holds for all of them.
 
 mod breaker;
+mod circuit;
 mod limit;
 mod metered;
 mod model;
