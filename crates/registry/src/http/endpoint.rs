@@ -127,6 +127,13 @@ impl Endpoint {
         url
     }
 
+    /// Where a registry says that it is one.
+    pub(super) fn api(&self) -> Url {
+        let mut url = self.server.clone();
+        url.set_path("/v2/");
+        url
+    }
+
     /// Host and port, for messages and as a key.
     pub(super) fn host(&self) -> &str {
         self.repository.host()

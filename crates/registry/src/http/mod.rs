@@ -10,6 +10,7 @@ mod content_range;
 mod documents;
 mod endpoint;
 mod failure;
+mod mirrors;
 mod origin;
 mod queue;
 mod redirect;

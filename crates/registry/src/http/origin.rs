@@ -36,10 +36,9 @@ impl RegistryOrigin {
         credentials: Arc<dyn CredentialProvider>,
         inflater: Inflater,
     ) -> Result<Self> {
-        let any = Repository::at("mirror.example", "image");
         let place = |error: Error| error.at(&config.name, "configure");
         for base in config.mirrors.values().flatten() {
-            Endpoint::mirror(base, &any).map_err(place)?;
+            Endpoint::mirror(base, &anywhere()).map_err(place)?;
         }
         let transport = Transport::new(config.clone(), credentials).map_err(place)?;
         Ok(Self {
@@ -51,6 +50,10 @@ impl RegistryOrigin {
     /// What it cost so far.
     pub fn stats(&self) -> OriginStats {
         self.transport.stats.clone()
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     async fn open_blob(&self, layer: &LayerDescriptor) -> Result<Option<Arc<RegistryBlob>>> {
@@ -97,6 +100,11 @@ impl RegistryOrigin {
         };
         resolve::resolve(&documents, repository.to_string().into(), root, platform).await
     }
+}
+
+/// Some repository, where it does not matter which.
+pub(super) fn anywhere() -> Repository {
+    Repository::at("mirror.example", "image")
 }
 
 #[async_trait]

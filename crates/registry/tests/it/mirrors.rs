@@ -37,6 +37,34 @@ async fn the_first_mirror_that_can_serves_and_the_host_is_left_alone() {
 }
 
 #[tokio::test]
+async fn each_mirror_is_asked_whether_it_is_a_registry() {
+    let [open, closed] = [200, 401].map(|code| Server::start(move |_| status(code)));
+    let (open, closed) = (open.await, closed.await);
+    let host = Server::start(|_| status(500)).await;
+    mirrored(&host, &[&open, &closed]).check_mirrors().await.unwrap();
+    for mirror in [&open, &closed] {
+        let paths: Vec<_> = mirror.seen().into_iter().map(|request| request.path).collect();
+        assert_eq!(paths, ["/v2/"]);
+    }
+
+    let [none, broken] = [404, 503].map(|code| Server::start(move |_| status(code)));
+    let (none, broken) = (none.await, broken.await);
+    let error = mirrored(&host, &[&none, &open, &broken])
+        .check_mirrors()
+        .await
+        .unwrap_err();
+    for words in [
+        "not every mirror can be used: ",
+        &format!("{} answered 404 Not Found: it is no registry", none.host),
+        &format!("{} answered 503 Service Unavailable", broken.host),
+    ] {
+        assert!(error.message().contains(words), "{words:?} is missing: {error}");
+    }
+    assert!(!error.message().contains(&open.host), "{error}");
+    assert!(host.seen().is_empty());
+}
+
+#[tokio::test]
 async fn mirrors_that_fail_deny_or_lie_cost_one_request_each() {
     for code in [500, 403, 404, 429, 200] {
         let (content, layer) = one_layer();
