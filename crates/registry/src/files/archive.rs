@@ -105,9 +105,10 @@ fn scan(file: &File, file_len: u64, path: &Path) -> Result<HashMap<String, Membe
                 "{path} is compressed: decompress it first, it is read at offsets"
             )));
         }
-        let event = parser
-            .parse(&block)
-            .map_err(|error| malformed("a header is malformed").caused_by(error))?;
+        let event = parser.parse(&block).map_err(|error| match at {
+            0 => malformed("it does not begin with a header"),
+            _ => malformed("a header is malformed").caused_by(error),
+        })?;
         let (consumed, entry) = match event {
             ParseEvent::NeedData { min_bytes } => {
                 if available < wanted && block.iter().all(|&byte| byte == 0) {
