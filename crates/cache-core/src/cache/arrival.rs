@@ -8,7 +8,7 @@ use super::search::Hit;
 use super::source_set::SourceSet;
 use super::{Inner, LayerCache};
 use crate::source::not_found;
-use crate::{LayerDescriptor, LayerReader, Result};
+use crate::{Error, LayerDescriptor, LayerReader, Result};
 
 /// A layer that [`LayerCache::bring`] has opened, after every fill of it has ended.
 ///
@@ -65,6 +65,12 @@ impl Arrival {
             .filter(|&source| hit.copied_to.contains(source))
             .map(|source| self.name(source))
             .collect()
+    }
+
+    /// Why the tier that was to be filled with the layer was not, where that has failed: of several, the error of the last. Whoever wants to
+    /// have the layer kept finds out here that it is not [held](Self::held_by) where it should be.
+    pub fn refused(&self) -> Option<Error> {
+        self.hit()?.refused
     }
 
     fn hit(&self) -> Option<Hit> {

@@ -1,11 +1,9 @@
 //! Claiming the tier that a layer is copied into before, or while, it is read.
 
-use std::sync::Arc;
-
 use super::Inner;
 use super::search::Hit;
 use super::source_set::SourceSet;
-use crate::{Claim, ErrorKind, LayerDescriptor, LayerWriter, Result, Tier, planted};
+use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerWriter, Result, planted};
 
 /// What came of claiming a tier.
 #[derive(Debug)]
@@ -28,6 +26,8 @@ pub(super) struct Claims<'a> {
     /// Tiers to be filled from behind, from the nearest to the farthest.
     missed: Vec<usize>,
     held: Option<(usize, Box<dyn LayerWriter>)>,
+    /// The error of the last tier that did not take the layer.
+    refused: Option<Error>,
 }
 
 impl<'a> Claims<'a> {
@@ -38,6 +38,7 @@ impl<'a> Claims<'a> {
             except,
             missed: Vec::new(),
             held: None,
+            refused: None,
         }
     }
 
@@ -75,10 +76,11 @@ impl<'a> Claims<'a> {
         Ok(None)
     }
 
-    /// Claims the tier to fill, and returns it with those that are left to be filled from there. A source that serves ranges
+    /// Claims the tier to fill, and returns it with those that are left to be filled from there, and with the error of the last that did
+    /// not take the layer. A source that serves ranges
     /// is read where it is, unless a tier is filled on the way. Any other is read once, so that any tier will do, and none is
     /// filled without.
-    pub(super) async fn claim(mut self, reads_ranges: bool) -> Result<(Claimed, Vec<usize>)> {
+    pub(super) async fn claim(mut self, reads_ranges: bool) -> Result<(Claimed, Vec<usize>, Option<Error>)> {
         let mut claimed = self.claim_on_the_way().await?;
         if !reads_ranges && matches!(claimed, Claimed::None) {
             claimed = self.claim_first(|_| true).await?;
@@ -86,7 +88,7 @@ impl<'a> Claims<'a> {
                 self.missed.clear();
             }
         }
-        Ok((claimed, self.missed))
+        Ok((claimed, self.missed, self.refused))
     }
 
     async fn claim_on_the_way(&mut self) -> Result<Claimed> {
@@ -105,27 +107,20 @@ impl<'a> Claims<'a> {
             let Some(tier) = &self.cache.sources[source].tier else {
                 continue;
             };
-            match create(tier, self.layer).await? {
-                Some(Claim::Write(writer)) => return Ok(Claimed::Tier(source, writer)),
-                Some(Claim::Exists(reader)) => {
+            match tier.create(self.layer).await {
+                Ok(Claim::Write(writer)) => return Ok(Claimed::Tier(source, writer)),
+                Ok(Claim::Exists(reader)) => {
                     // Whoever has filled it fills the tiers behind it as well.
                     self.missed.retain(|&missed| missed < source);
                     return Ok(Claimed::Filled(Hit::at(source, reader)));
                 }
-                None => {}
+                Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "tier not filled");
+                    self.refused = Some(error);
+                }
             }
         }
         Ok(Claimed::None)
-    }
-}
-
-async fn create(tier: &Arc<dyn Tier>, layer: &LayerDescriptor) -> Result<Option<Claim>> {
-    match tier.create(layer).await {
-        Ok(claim) => Ok(Some(claim)),
-        Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "tier not filled");
-            Ok(None)
-        }
     }
 }

@@ -20,8 +20,9 @@ impl Outcomes {
     pub(super) fn passed_over(&mut self) {
         for error in self.0.drain(..) {
             tracing::warn!(
-                error = describe(&error),
+                tier = error.tier(),
                 digest = error.layer().map(tracing::field::display),
+                error = reason(&error),
                 "source passed over"
             );
         }
@@ -46,12 +47,17 @@ impl Outcomes {
     }
 }
 
-/// An error in one line with those of its causes that it does not repeat itself, without the layer that the whole message names.
+/// An error in one line, without the layer that the whole message names.
 fn describe(error: &Error) -> String {
-    let mut text = match error.tier() {
-        Some(tier) => format!("{tier}: {}", error.message()),
-        None => error.message().to_owned(),
-    };
+    match error.tier() {
+        Some(tier) => format!("{tier}: {}", reason(error)),
+        None => reason(error),
+    }
+}
+
+/// What happened, with those of its causes that it does not repeat itself.
+fn reason(error: &Error) -> String {
+    let mut text = error.message().to_owned();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let words = error.to_string();

@@ -78,7 +78,8 @@ impl Pilot {
                 route.early.keep();
                 self.flight.begin_serving(hit.clone());
             }
-            let (claimed, mut missed) = claims.claim(entry.reads_ranges()).await?;
+            let (claimed, mut missed, refused) = claims.claim(entry.reads_ranges()).await?;
+            route.refused = refused.or(route.refused);
             let fill = Fill::new(layer, &hit.reader, cache.max_layer_bytes, &mut route.early);
             let (failed, tier) = match claimed {
                 Claimed::Filled(hit) => return Ok(Some(self.served(layer, hit, &missed, route).await)),
@@ -123,6 +124,7 @@ impl Pilot {
                     self.flight.end_filling();
                     let error = cache.blame(tier, layer, error);
                     tracing::warn!(%error, "tier not filled");
+                    route.refused = Some(error);
                     route.no_claim.insert(tier);
                 }
                 (FillError::Source(error) | FillError::Tier(error), _) => {
@@ -155,6 +157,7 @@ impl Pilot {
                 .refute(error.at(&self.cache.0.name, "read").of_layer(&layer.digest));
         }
         route.outcomes.passed_over();
+        hit.refused = route.refused.take();
         let cache = &self.cache.0;
         hit.copied_to = cache
             .write_back

@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub(super) suspects: Vec<usize>,
     /// Were rid of wrong bytes.
     pub(super) repaired: Vec<usize>,
+    /// Of the tiers that were to be filled and were not, the error of the last.
+    pub(super) refused: Option<Error>,
     pub(super) early: EarlyBytes,
     /// The lease on the layer, while this worker holds it.
     pub(super) lease: Option<LeaseKeeper>,

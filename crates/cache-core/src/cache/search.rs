@@ -17,6 +17,8 @@ pub(super) struct Hit {
     pub(super) from: usize,
     /// The tiers that are filled from here by write-backs, which were made or begun.
     pub(super) copied_to: SourceSet,
+    /// Why the tier that was to be filled with it was not: of several, the last.
+    pub(super) refused: Option<Error>,
     pub(super) reader: Arc<dyn LayerReader>,
 }
 
@@ -32,6 +34,7 @@ impl Hit {
             source,
             from,
             copied_to: SourceSet::default(),
+            refused: None,
             reader,
         }
     }

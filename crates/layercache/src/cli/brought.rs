@@ -27,11 +27,9 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    /// `drained` names the source that all of the layer was read from before it has arrived.
     pub(super) fn new(
         context: &Context,
         layer: &LayerDescriptor,
-        drained: Option<String>,
         arrival: &Arrival,
         len: u64,
         took: Duration,
@@ -40,25 +38,15 @@ impl Brought {
         let (came_from, tier) = (name(arrival.came_from()), name(arrival.held_by()));
         let copied_to = arrival.copied_to().into_iter().map(str::to_owned);
         let copied_to: Vec<String> = copied_to.collect();
-        let whole = |source: &str| match context.stack.is_origin(source) {
-            true => layer.size,
-            false => Some(len),
-        };
-        let arriving = match came_from == tier {
+        let moved = match came_from == tier {
             // It is read for each copy.
             true => Some(len * copied_to.len() as u64),
-            false => whole(&came_from),
-        };
-        let (source, moved) = match drained {
-            Some(drained) => {
-                let moved = whole(&drained).zip(arriving);
-                (drained, moved.map(|(before, then)| before + then))
-            }
-            None => (came_from, arriving),
+            false if context.stack.is_origin(&came_from) => layer.size,
+            false => Some(len),
         };
         Self {
             digest: layer.digest.to_string(),
-            source,
+            source: came_from,
             tier,
             copied_to,
             moved,
@@ -73,9 +61,12 @@ impl Brought {
         Some(self.len as f64 / moved as f64)
     }
 
-    pub(super) fn print(&self, json: bool) -> Result<()> {
-        if json {
+    /// As JSON with the image and the layer's number there, or in words.
+    pub(super) fn print(&self, json: Option<(&str, usize)>) -> Result<()> {
+        if let Some((image, number)) = json {
             return output::json(&json!({
+                "image": image,
+                "layer": number,
                 "digest": self.digest,
                 "source": self.source,
                 "tier": self.tier,

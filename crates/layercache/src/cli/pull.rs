@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layercache::core::LayerDescriptor;
@@ -21,7 +21,11 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) async fn run(context: &Context, command: Pull) -> Result<()> {
     for location in &command.images {
         let start = Instant::now();
-        let tell = |layer: &Brought| context.bars.suspend(|| layer.print(command.json));
+        let image = location.to_string();
+        let tell = |number: usize, layer: &Brought| {
+            let json = command.json.then_some((&*image, number));
+            context.bars.suspend(|| layer.print(json))
+        };
         let pulled = bring(context, location, tell).await?;
         if context.bars.shown() {
             let line = format!("{location}: {} in {:.1?}", pulled.extent(), start.elapsed());
@@ -46,18 +50,19 @@ impl Pulled {
     }
 }
 
-/// Brings every layer of an image into the cache, and remembers which these are. Each is told of when it is there.
+/// Brings every layer of an image into the cache, and remembers which these are. Each is told of when it is there, with its number from
+/// 0, the base.
 pub(super) async fn bring(
     context: &Context,
     location: &ImageLocation,
-    tell: impl Fn(&Brought) -> Result<()>,
+    tell: impl Fn(usize, &Brought) -> Result<()>,
 ) -> Result<Pulled> {
     let image = context.resolve(location).await?;
     let (tell, layers) = (&tell, image.layers.iter().enumerate());
     let brought: Result<Vec<(usize, u64)>> = stream::iter(layers)
         .map(|(number, layer)| async move {
             let brought = bring_layer(context, layer).await?;
-            tell(&brought)?;
+            tell(number, &brought)?;
             Ok((number, brought.len))
         })
         .buffer_unordered(MAX_CONCURRENT)
@@ -79,7 +84,7 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
     let bar = context.bars.layer(&layer.digest);
     let cache = context.stack.cache();
     let mut brought = std::pin::pin!(context.stack.bring(layer));
-    let mut arrival = loop {
+    let arrival = loop {
         tokio::select! {
             arrival = &mut brought => break arrival?,
             () = tokio::time::sleep(TICK) => {
@@ -89,53 +94,28 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
             }
         }
     };
-    let mut drained = None;
-    let len = match arrival.reader().len() {
-        // A tier has all of it: the one that was filled or, where none in front takes it, the one that it was found in.
-        Some(len) => len,
-        // It is not being kept, or it is wrong: which of both shows once it has been read.
-        None => {
-            let bytes = arrival.reader().stream(0);
-            let len = drain(bytes, |written| bar.set_position(written)).await?;
-            // What arrives now may have been put there by this very read.
-            drained = arrival.came_from().map(str::to_owned);
-            arrival = context.stack.bring(layer).await?;
-            if arrival.reader().len().is_none() {
-                bail!(
-                    "layer {} was read and is right, but no tier keeps it: {}",
-                    layer.digest,
-                    why_not_kept(context)
-                );
-            }
-            len
-        }
+    if arrival.came_from().is_none() {
+        // Nothing serves it, and whatever is read of it tells why.
+        arrival.reader().read_at(0, &mut [0]).await?;
+    }
+    let Some(len) = arrival.reader().len() else {
+        let why = match arrival.refused() {
+            Some(error) => anyhow::Error::new(error),
+            None => anyhow!(why_not_kept(context)),
+        };
+        return Err(why.context(format!("layer {} is not brought: no tier keeps it", layer.digest)));
     };
     bar.finish_and_clear();
-    Ok(Brought::new(
-        context,
-        layer,
-        drained,
-        &arrival,
-        len,
-        start.elapsed(),
-    ))
+    Ok(Brought::new(context, layer, &arrival, len, start.elapsed()))
 }
 
+/// Where no tier has said.
 fn why_not_kept(context: &Context) -> &'static str {
     if !context.stack.disks().is_empty() {
-        "the disk is full, or the layer is larger than `max_bytes`: free space, or raise it"
+        "the tiers were asked in vain: try again"
     } else if context.stack.shared_tiers().is_empty() {
         "the configuration has no tier of the kind `disk`: add one"
     } else {
         "the configuration has no tier of the kind `disk`, and the shared tiers have not taken it"
     }
-}
-
-async fn drain(mut bytes: layercache::core::ByteStream, progress: impl Fn(u64)) -> Result<u64> {
-    let mut len = 0;
-    while let Some(piece) = bytes.next().await {
-        len += piece?.len() as u64;
-        progress(len);
-    }
-    Ok(len)
 }

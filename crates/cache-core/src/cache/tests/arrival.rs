@@ -89,6 +89,56 @@ async fn what_was_served_and_could_not_be_copied_is_held_where_it_was_found() {
     assert_eq!(arrival.reader().len(), None);
 }
 
+/// A tier refuses at once, or in the middle; and what refuses may be behind one that has taken it.
+#[tokio::test]
+async fn a_tier_that_does_not_take_a_layer_has_its_reason_told() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let full = |full_at| {
+        Arc::new(Faulty {
+            inner: MemoryTier::new("full", 1 << 30),
+            full_at,
+            read_while_write: true,
+        })
+    };
+    for full_at in [0, 5_000] {
+        let origin = Script::origin("origin", &bytes, []);
+        let alone = LayerCache::builder()
+            .tier(full(full_at))
+            .source(Arc::clone(&origin) as _);
+        let arrival = alone.build().unwrap().bring(&layer).await.unwrap();
+        assert_eq!(
+            (arrival.held_by(), arrival.reader().len()),
+            (Some("origin"), None)
+        );
+        assert_eq!(arrival.refused().unwrap().tier(), Some("full"));
+
+        let second = LayerCache::builder()
+            .tier(full(full_at))
+            .tier(memory("near"))
+            .source(origin);
+        let arrival = second.build().unwrap().bring(&layer).await.unwrap();
+        assert_eq!(
+            (arrival.held_by(), arrival.reader().len()),
+            (Some("near"), Some(20_000))
+        );
+        assert_eq!(arrival.refused().unwrap().tier(), Some("full"));
+    }
+    let cache = LayerCache::builder()
+        .tier(memory("near"))
+        .source(Script::origin("origin", &bytes, []));
+    assert!(
+        cache
+            .build()
+            .unwrap()
+            .bring(&layer)
+            .await
+            .unwrap()
+            .refused()
+            .is_none()
+    );
+}
+
 /// A tier that is not read while it is written gets its copy from where the layer is held, which may be where it was found.
 #[tokio::test]
 async fn further_copies_are_told_wherever_they_are_made_from() {
