@@ -57,7 +57,7 @@ impl Store {
 
 fn too_long(max: u64) -> Error {
     Error::unavailable(format!(
-        "the layer is larger than the quota of {max} bytes: it is read without being cached"
+        "the layer is larger than the quota: raise `max_bytes` ({max}) to have it cached"
     ))
 }
 

@@ -22,7 +22,7 @@ use crate::tier::Store;
 const QUOTA_LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the quota lock is waited for at most, however many others come first.
 const QUOTA_LOCK_WAIT: Duration = Duration::from_secs(60);
-/// How long a file system may take to show the space of removed files as free.
+/// How long a file system may take to show the space of removed files as free, and whoever has filled a layer to give its lock back.
 const FREEING_WAIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(5);
 /// How often something is evicted for a write that the file system refuses.
@@ -81,16 +81,29 @@ impl Store {
         // A layer that appears without the lock may be one too many.
         let quota = locked.map_err(stalled)?;
         quota.beat_during(|| {
+            self.make_room_in_quota(dir, keep, incoming, max)?;
+            work()
+        })
+    }
+
+    fn make_room_in_quota(&self, dir: &Handle, keep: &Digest, incoming: u64, max: u64) -> Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
             let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
             let used = used.saturating_add(self.quarantined(dir).bytes);
             let over = used.saturating_add(incoming).saturating_sub(max);
-            if over > 0 && self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes < over {
+            if over == 0 || self.evict(dir, Some(keep), over, Purpose::Quota)?.bytes >= over {
+                return Ok(());
+            }
+            // A layer is there a moment before whoever has filled it gives its lock back.
+            if waited >= FREEING_WAIT {
                 return Err(Error::unavailable(format!(
                     "no room within the quota of {max} bytes: the other layers are being filled or removed"
                 )));
             }
-            work()
-        })
+            thread::sleep(POLL);
+            waited += POLL;
+        }
     }
 
     /// Does `work`, evicting `needed` bytes each time the file system has no room for it.

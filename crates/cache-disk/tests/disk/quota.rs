@@ -232,6 +232,21 @@ async fn the_quota_holds_when_many_commit_at_once() {
     assert_eq!(cache.tier().usage().await.unwrap().layers, 3);
 }
 
+/// One that is there belongs to whoever has filled it for a moment longer, and is no reason to give up on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_race_for_the_room_of_one_both_are_committed() {
+    let cache = Cache::new();
+    let tier = tier_for(&cache, 1);
+    for _ in 0..50 {
+        let [a, b] = layers();
+        let [one, other] = [&a, &b].map(|layer| try_fill(&tier, layer));
+        let (one, other) = tokio::join!(one, other);
+        one.unwrap();
+        other.unwrap();
+        tier.clear().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_cannot_be_freed_takes_no_layer_and_loses_none() {
     let cache = Cache::new();
