@@ -21,7 +21,13 @@ impl DiskTier {
     pub async fn read_companion(&self, digest: &Digest, kind: &str, max_len: usize) -> Result<Option<Bytes>> {
         let name = check_companion_kind(kind).map(|()| file_name(digest, kind));
         let store = self.store.clone();
-        let read = async { blocking(move || read(&*store.directory.current()?, &name?, max_len)).await? };
+        let read = async {
+            blocking(move || match store.directory.if_there()? {
+                Some(dir) => read(&dir, &name?, max_len),
+                None => Ok(None),
+            })
+            .await?
+        };
         read.await
             .map_err(|error| error.at(&self.store.name, "read a companion of").of_layer(digest))
     }

@@ -19,8 +19,12 @@ pub const DEFAULT_LOCK_PATIENCE: Duration = Duration::from_secs(60);
 pub struct DiskConfig {
     /// The tier's name in errors and metrics; `disk` unless set.
     pub name: String,
-    /// The cache directory. Created with mode 0700 if absent.
+    /// The cache directory.
     pub dir: PathBuf,
+    /// Whether the directory is created, with mode 0700, if it is absent, and has to be writable; on unless set. Off is for looking into
+    /// it: where it is absent there are no layers, and what would put something there fails, as does what changes something where it may only be
+    /// read.
+    pub create: bool,
     /// How many bytes the layers and their companions may take, together with what is in quarantine; no limit unless set. A layer being
     /// written does not count until it is committed: layers are evicted for it only once it is known to be right. Nor do the records of
     /// images, of a few hundred bytes each.
@@ -40,6 +44,7 @@ impl DiskConfig {
         Self {
             name: "disk".into(),
             dir: dir.into(),
+            create: true,
             max_bytes: None,
             min_free_bytes: DEFAULT_MIN_FREE_BYTES,
             lock_patience: DEFAULT_LOCK_PATIENCE,
@@ -51,6 +56,13 @@ impl DiskConfig {
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// The same with [`create`](Self::create).
+    #[must_use]
+    pub fn with_create(mut self, create: bool) -> Self {
+        self.create = create;
         self
     }
 

@@ -13,6 +13,7 @@ use cache_core::{Error, Result, planted};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::DiskConfig;
 use crate::failure::failure;
 
 /// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a home,
@@ -35,20 +36,22 @@ fn default_dir_from(cache_home: Option<OsString>, home: Option<OsString>, uid: u
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    create: bool,
     force_staging: bool,
-    current: RwLock<Arc<Handle>>,
+    current: RwLock<Option<Arc<Handle>>>,
 }
 
 impl Directory {
-    pub(crate) fn open(path: &Path, force_staging: bool) -> Result<Self> {
-        // A trailing slash would make the kernel follow a symlink in spite of O_NOFOLLOW.
-        let path: PathBuf = path.components().collect();
-        let handle = Handle::open(&path, force_staging)?;
-        Ok(Self {
-            path,
-            force_staging,
-            current: RwLock::new(Arc::new(handle)),
-        })
+    pub(crate) fn open(config: &DiskConfig) -> Result<Self> {
+        let directory = Self {
+            // A trailing slash would make the kernel follow a symlink in spite of O_NOFOLLOW.
+            path: config.dir.components().collect(),
+            create: config.create,
+            force_staging: config.force_staging,
+            current: RwLock::default(),
+        };
+        directory.if_there()?;
+        Ok(directory)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -58,19 +61,47 @@ impl Directory {
     /// The directory to work in. All names are resolved against its descriptor, so that nobody who swaps a component of
     /// the path can redirect the tier.
     pub(crate) fn current(&self) -> Result<Arc<Handle>> {
+        self.if_there()?.ok_or_else(|| self.absent())
+    }
+
+    /// The error of what needs it to be there.
+    pub(crate) fn absent(&self) -> Error {
+        let why = "is not there: name the one that is meant, or bring a layer, which creates it";
+        refusal(&self.path, why)
+    }
+
+    /// The same; `None` where it is not there, and not to be created.
+    pub(crate) fn if_there(&self) -> Result<Option<Arc<Handle>>> {
         if let Some(current) = self.still_there() {
-            return Ok(current);
+            return Ok(Some(current));
         }
-        let opened = Arc::new(Handle::open(&self.path, self.force_staging)?);
-        *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::clone(&opened);
+        let opened = Handle::open(&self.path, self.create, self.force_staging)?.map(Arc::new);
+        *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = opened.clone();
         Ok(opened)
     }
 
     /// The directory that was opened last, unless it was removed since. Does not block.
     pub(crate) fn still_there(&self) -> Option<Arc<Handle>> {
-        let current = Arc::clone(&self.current.read().unwrap_or_else(|poison| poison.into_inner()));
+        let current = self.current.read().unwrap_or_else(|poison| poison.into_inner());
+        let current = current.clone()?;
         let linked = rustix::fs::fstat(&current.fd).is_ok_and(|stat| stat.st_nlink > 0);
         linked.then_some(current)
+    }
+
+    /// How many bytes of the file system this user may still write that it would be created in.
+    pub(crate) fn free_bytes_of_parent(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(parent_that_is_there(&self.path))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether layers can be kept in it, or it can be created for them. It is not.
+    pub(crate) fn check(&self) -> Result<()> {
+        let checked = match open_dir(CWD, &self.path) {
+            Ok(fd) => check(&fd).and_then(|()| check_writable(&fd)),
+            Err(Errno::NOENT) => check_parent(&self.path),
+            Err(error) => return Err(not_opened(&self.path, error.into())),
+        };
+        checked.map_err(|why| refusal(&self.path, &why))
     }
 }
 
@@ -109,18 +140,21 @@ impl AsFd for Handle {
 }
 
 impl Handle {
-    fn open(path: &Path, force_staging: bool) -> Result<Self> {
+    /// `None` where it is not there, and not to be created.
+    fn open(path: &Path, create: bool, force_staging: bool) -> Result<Option<Self>> {
         let fd = match open_dir(CWD, path) {
+            Err(Errno::NOENT) if !create => return Ok(None),
             Err(Errno::NOENT) => create_dir(path).and_then(|()| Ok(open_dir(CWD, path)?)),
             opened => opened.map_err(io::Error::from),
         };
-        let fd = fd.map_err(|error| refusal(path, why_not_opened(path)).caused_by(error))?;
-        check(&fd).map_err(|why| refusal(path, &why))?;
-        Ok(Self {
+        let fd = fd.map_err(|error| not_opened(path, error))?;
+        let checked = check(&fd).and_then(|()| if create { check_writable(&fd) } else { Ok(()) });
+        checked.map_err(|why| refusal(path, &why))?;
+        Ok(Some(Self {
             fd,
             tmpfile: AtomicBool::new(!force_staging),
             nowait: AtomicBool::new(true),
-        })
+        }))
     }
 
     /// Opens a subdirectory, which is created when it is not there.
@@ -232,8 +266,8 @@ fn check(fd: &OwnedFd) -> Result<(), String> {
     let uid = rustix::process::geteuid().as_raw();
     if stat.st_uid != uid {
         return Err(format!(
-            "belongs to user {}, not to user {uid} who runs this: choose another directory or change its owner",
-            stat.st_uid
+            "belongs to user {owner}, not to user {uid} who runs this: run this as user {owner}, or choose another directory",
+            owner = stat.st_uid
         ));
     }
     if stat.st_mode & 0o022 != 0 {
@@ -242,9 +276,34 @@ fn check(fd: &OwnedFd) -> Result<(), String> {
             stat.st_mode & 0o7777
         ));
     }
+    Ok(())
+}
+
+/// Why no file can be created in the open directory, and what to do about it.
+fn check_writable(fd: &OwnedFd) -> Result<(), String> {
     rustix::fs::accessat(fd, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty()).map_err(|error| {
         format!("is not writable ({error}): choose another directory or change its permissions")
     })
+}
+
+/// Why a directory that is not there cannot be created where it is to be.
+fn check_parent(path: &Path) -> Result<(), String> {
+    rustix::fs::access(parent_that_is_there(path), Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("cannot be created ({error}): choose another directory"))
+}
+
+/// The nearest directory above `path` that is there.
+fn parent_that_is_there(path: &Path) -> &Path {
+    let parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str() {
+        here if here.is_empty() => Path::new("."),
+        _ => parent,
+    });
+    let is_there = |parent: &&Path| rustix::fs::stat(*parent).is_ok();
+    parents.into_iter().find(is_there).unwrap_or(Path::new("/"))
+}
+
+fn not_opened(path: &Path, error: io::Error) -> Error {
+    refusal(path, why_not_opened(path)).caused_by(error)
 }
 
 fn why_not_opened(path: &Path) -> &'static str {
@@ -285,7 +344,10 @@ mod tests {
     #[test]
     fn what_the_kernel_has_in_memory_is_opened_without_waiting() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(root.path()))
+            .unwrap()
+            .current()
+            .unwrap();
         std::fs::write(root.path().join("file"), "bytes").unwrap();
         let opened = dir.open_cached("file").unwrap();
         let (known, file) = (

@@ -81,7 +81,9 @@ impl Store {
 
     fn look_blocking(&self, layer: &LayerDescriptor, intent: Intent) -> Result<Look> {
         let may_hash = intent == Intent::Hash;
-        let dir = self.directory.current()?;
+        let Some(dir) = self.directory.if_there()? else {
+            return Ok(Look::Absent);
+        };
         let Some(file) = dir.open_file(&file_name(&layer.digest, LAYER))? else {
             return Ok(Look::Absent);
         };

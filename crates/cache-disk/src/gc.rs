@@ -132,7 +132,7 @@ impl DiskTier {
     /// # Errors
     /// As for [`gc`](Self::gc).
     pub async fn gc_with(&self, options: GcOptions) -> Result<GcReport> {
-        self.off_the_runtime("gc", move |store, dir| store.gc(dir, &options))
+        self.off_the_runtime_if_there("gc", move |store, dir| store.gc(dir, &options))
             .await
     }
 
@@ -142,7 +142,7 @@ impl DiskTier {
     /// # Errors
     /// When a layer may still be there.
     pub async fn clear(&self) -> Result<GcReport> {
-        self.off_the_runtime("clear", |store, dir| {
+        self.off_the_runtime_if_there("clear", |store, dir| {
             let mut report = GcReport::default();
             for (digest, files) in store.scan(dir)? {
                 let removed = store.remove_layer(dir, &digest);
@@ -167,7 +167,7 @@ impl Store {
             report.removed_quarantined = self.release(dir, u64::MAX).layers;
         }
         let mut evict = || self.evict_as_told(dir, options, &mut report);
-        let usage = if options.removes_all() {
+        let usage = if options.dry_run || options.removes_all() {
             // Nothing of it depends on what others evict meanwhile, and with many layers it is long enough to be in their way.
             evict()?
         } else {

@@ -202,10 +202,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::DiskConfig;
     use crate::directory::Directory;
 
     fn locked(dir: &Path) -> FileLock {
-        let dir = Directory::open(dir, false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(dir)).unwrap().current().unwrap();
         match FileLock::try_acquire(&dir, "name").unwrap() {
             Attempt::Held(lock) => lock,
             other => panic!("not free: {other:?}"),
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn the_holder_is_known_and_nothing_is_left_of_it() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false);
+        let dir = Directory::open(&DiskConfig::new(root.path()));
         // The temporary directory is the user's own, as the cache directory has to be.
         let dir = dir.unwrap().current().unwrap();
         let lock = locked(root.path());
@@ -303,7 +304,10 @@ mod tests {
     #[test]
     fn there_is_one_holder_at_a_time_however_often_the_file_comes_and_goes() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(root.path()))
+            .unwrap()
+            .current()
+            .unwrap();
         let holders = std::sync::atomic::AtomicUsize::new(0);
         let work = || {
             for _ in 0..2000 {
@@ -324,7 +328,10 @@ mod tests {
     #[test]
     fn a_lock_file_that_cannot_be_for_another_reason_than_a_full_disk_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(root.path()))
+            .unwrap()
+            .current()
+            .unwrap();
         assert!(FileLock::try_acquire(&dir, "no-such-directory/name").is_err());
     }
 }

@@ -37,7 +37,7 @@ impl DiskTier {
     /// When the layer may still be there, or may come back in a power loss.
     pub async fn quarantine(&self, digest: &Digest) -> Result<bool> {
         let of = *digest;
-        let done = self.off_the_runtime("quarantine", move |_, dir| {
+        let done = self.off_the_runtime_if_there("quarantine", move |_, dir| {
             quarantine(dir, &of).map_err(|error| failure("put the layer into quarantine", error))
         });
         done.await.map_err(|error| error.of_layer(digest))
@@ -49,7 +49,7 @@ impl DiskTier {
     /// When the quarantine cannot be looked into.
     pub async fn is_quarantined(&self, digest: &Digest) -> Result<bool> {
         let of = *digest;
-        let looked = self.off_the_runtime("look into the quarantine of", move |_, dir| {
+        let looked = self.off_the_runtime_if_there("look into the quarantine of", move |_, dir| {
             let place = dir.existing_subdir(QUARANTINE_DIR);
             let place = place.map_err(|error| failure("look into the quarantine", error))?;
             let stat = |place| rustix::fs::statat(place, file_name(&of, LAYER), AtFlags::SYMLINK_NOFOLLOW);

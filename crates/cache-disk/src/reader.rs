@@ -220,11 +220,15 @@ mod tests {
     use cache_core::LayerReaderExt;
 
     use super::*;
+    use crate::DiskConfig;
     use crate::directory::Directory;
     use crate::publish::NewFile;
 
     fn reader(root: &tempfile::TempDir, bytes: &[u8]) -> DiskReader {
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(root.path()))
+            .unwrap()
+            .current()
+            .unwrap();
         let file = Arc::clone(NewFile::holding(&dir, bytes).unwrap().file());
         DiskReader::complete(
             &"disk".into(),

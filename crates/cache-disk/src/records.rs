@@ -32,7 +32,7 @@ impl DiskTier {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn images(&self) -> Result<Vec<ImageRecord>> {
-        self.off_the_runtime("list the images of", |store, dir| store.images(dir))
+        self.off_the_runtime_if_there("list the images of", |store, dir| store.images(dir))
             .await
     }
 
@@ -119,7 +119,7 @@ impl DiskTier {
                 }
             })
         };
-        self.off_the_runtime("unpin an image in", unpin).await
+        self.off_the_runtime_if_there("unpin an image in", unpin).await
     }
 }
 

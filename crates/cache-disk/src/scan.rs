@@ -88,13 +88,17 @@ pub(crate) fn for_each_name(dir: impl AsFd, mut visit: impl FnMut(&str) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DiskConfig;
     use crate::directory::Directory;
     use crate::layout::{INDEX, file_name};
 
     #[test]
     fn companions_are_those_of_the_layer_and_not_the_layer() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(root.path(), false).unwrap().current().unwrap();
+        let dir = Directory::open(&DiskConfig::new(root.path()))
+            .unwrap()
+            .current()
+            .unwrap();
         let (one, other) = (Digest::sha256_of(b"one"), Digest::sha256_of(b"other"));
         for (digest, kind) in [(&one, LAYER), (&one, INDEX), (&other, LAYER), (&other, "toc")] {
             std::fs::write(root.path().join(file_name(digest, kind)), "").unwrap();

@@ -67,21 +67,22 @@ impl DiskTier {
         DiskConfig::new(dir)
     }
 
-    /// Opens the cache directory, which is created if absent, and removes what processes that died in a fill have left.
-    /// Takes a few system calls, however many layers there are.
+    /// Opens the cache directory, which is created if absent, and removes what processes that died in a fill have left; neither of
+    /// which is done without [`create`](DiskConfig::create). Takes a few system calls, however many layers there are.
     ///
     /// # Errors
     /// `Permanent` when the directory cannot be created, is a symlink or no directory, belongs to somebody else, is
     /// writable by others, or is not writable by this user. The message says which, and what to do.
     pub fn open(config: DiskConfig) -> Result<Self> {
         let name: Arc<str> = config.name.as_str().into();
-        let directory = Directory::open(&config.dir, config.force_staging)
-            .map_err(|error| error.at(&name, "open the directory"))?;
+        let directory = Directory::open(&config).map_err(|error| error.at(&name, "open the directory"))?;
         tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
-        // Whoever finds all layers in the cache fills none, and would leave what a killed process has left.
-        report(directory.current().and_then(|dir| {
-            remove_abandoned(&dir).map_err(|error| failure("remove what nobody holds", error))
-        }));
+        if config.create {
+            // Whoever finds all layers in the cache fills none, and would leave what a killed process has left.
+            report(directory.current().and_then(|dir| {
+                remove_abandoned(&dir).map_err(|error| failure("remove what nobody holds", error))
+            }));
+        }
         let store = Store {
             meters: Meters::new(&config),
             name,
@@ -106,6 +107,23 @@ impl DiskTier {
         self.store.directory.path()
     }
 
+    /// Whether layers can be kept in the directory, or it can be created for them. Creates nothing.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and when the directory cannot be read.
+    pub async fn check(&self) -> Result<()> {
+        let store = Arc::clone(&self.store);
+        let checked = blocking(move || {
+            store.directory.check()?;
+            let there = store.directory.if_there()?;
+            there.map_or(Ok(()), |dir| store.scan(&dir).map(drop))
+        });
+        checked
+            .await
+            .flatten()
+            .map_err(|error| error.at(&self.store.name, "check"))
+    }
+
     /// How many layers this tier has evicted since it was opened.
     pub fn evicted_layers(&self) -> u64 {
         self.store.evicted_layers.load(Relaxed)
@@ -117,9 +135,34 @@ impl DiskTier {
         operation: &'static str,
         work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.off_the_runtime_or(operation, |store| Err(store.directory.absent()), work)
+            .await
+    }
+
+    /// The same of an operation that finds nothing where the directory is not there, and not to be created.
+    pub(crate) async fn off_the_runtime_if_there<T: Default + Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.off_the_runtime_or(operation, |_| Ok(T::default()), work)
+            .await
+    }
+
+    /// The same of an operation that does something else then.
+    pub(crate) async fn off_the_runtime_or<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        absent: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let store = Arc::clone(&self.store);
-        let done = blocking(move || work(&store, &store.directory.current()?)).await;
-        done.flatten()
+        let done = blocking(move || match store.directory.if_there()? {
+            Some(dir) => work(&store, &dir),
+            None => absent(&store),
+        });
+        done.await
+            .flatten()
             .map_err(|error| error.at(&self.store.name, operation))
     }
 
@@ -257,7 +300,7 @@ impl Tier for DiskTier {
 
     async fn remove(&self, digest: &Digest) -> Result<bool> {
         let of = *digest;
-        self.off_the_runtime("remove", move |store, dir| {
+        self.off_the_runtime_if_there("remove", move |store, dir| {
             store
                 .remove_layer(dir, &of)
                 .and_then(|removed| sync_removal(dir).map(|()| removed))
@@ -270,7 +313,8 @@ impl Tier for DiskTier {
     fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
         let tier = self.clone();
         let listed = async move {
-            let layers = tier.off_the_runtime("list", |store, dir| store.scan(dir)).await?;
+            let scanned = tier.off_the_runtime_if_there("list", |store, dir| store.scan(dir));
+            let layers = scanned.await?;
             let stats = layers.into_iter().filter_map(|(digest, files)| {
                 let (len, last_used) = files.layer?;
                 Some(Ok(LayerStat::new(digest, len).with_last_used(last_used)))

@@ -67,7 +67,8 @@ impl DiskTier {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn usage(&self) -> Result<DiskUsage> {
-        self.off_the_runtime("usage", |store, dir| store.usage(dir)).await
+        self.off_the_runtime_or("usage", Store::no_usage, |store, dir| store.usage(dir))
+            .await
     }
 
     /// What is in the cache. Looks at every file, whether a process has it open, and at the records of images; others go on meanwhile, and
@@ -76,7 +77,14 @@ impl DiskTier {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn contents(&self) -> Result<DiskContents> {
-        self.off_the_runtime("contents", |store, dir| {
+        let nothing = |store: &Store| {
+            Ok(DiskContents {
+                usage: store.no_usage()?,
+                layers: Vec::new(),
+                images: Vec::new(),
+            })
+        };
+        self.off_the_runtime_or("contents", nothing, |store, dir| {
             let files = store.scan(dir)?;
             let usage = store.usage_of(dir, &files)?;
             let candidates = store.candidates_of(dir, files).into_iter();
@@ -100,6 +108,21 @@ impl DiskTier {
 impl Store {
     pub(crate) fn usage(&self, dir: &Handle) -> Result<DiskUsage> {
         self.usage_of(dir, &self.scan(dir)?)
+    }
+
+    /// That of a directory that is not there.
+    fn no_usage(&self) -> Result<DiskUsage> {
+        let free_bytes = self.directory.free_bytes_of_parent();
+        let free_bytes = free_bytes.map_err(|error| failure("examine the disk", error))?;
+        Ok(DiskUsage {
+            layers: 0,
+            bytes: 0,
+            quarantined_layers: 0,
+            quarantined_bytes: 0,
+            free_bytes,
+            max_bytes: self.config.max_bytes,
+            min_free_bytes: self.config.min_free_bytes,
+        })
     }
 
     /// The same of what a scan has found.

@@ -53,7 +53,7 @@ impl DiskTier {
     /// When it cannot be read.
     pub async fn index(&self, digest: &Digest) -> Result<Option<LayerIndex>> {
         let layer = LayerDescriptor::new(*digest);
-        let read = self.off_the_runtime("read the index of", move |_, dir| read_index(dir, &layer));
+        let read = self.off_the_runtime_if_there("read the index of", move |_, dir| read_index(dir, &layer));
         let index = read.await.map_err(|error| error.of_layer(digest))?;
         Ok(index
             .map(|(index, _)| index)

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use cache_core::ErrorKind;
-use cache_disk::DiskTier;
+use cache_core::{ErrorKind, LayerSource, Tier};
+use cache_disk::{DiskTier, Peek};
+use futures_util::StreamExt;
 use rustix::fs::IFlags;
 
 use crate::support::{Cache, Layer, fill, is_cached};
@@ -34,6 +35,61 @@ fn a_directory_that_is_not_there_is_created_for_the_user_alone() {
             0o700
         );
     }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("a/b/clip");
+    let config = DiskTier::builder(&dir).with_create(false).with_max_bytes(1000);
+    let tier = config.open().unwrap();
+    let layer = Layer::new(1, 100);
+    let digest = layer.descriptor.digest;
+    tier.check().await.unwrap();
+    assert!(tier.open(&layer.descriptor).await.unwrap().is_none());
+    assert!(matches!(
+        tier.peek(&layer.descriptor).await.unwrap(),
+        Peek::Absent
+    ));
+    assert!(tier.list().next().await.is_none());
+    let contents = tier.contents().await.unwrap();
+    assert!(contents.layers.is_empty() && contents.images.is_empty());
+    let usage = tier.usage().await.unwrap();
+    assert_eq!(contents.usage, usage);
+    assert_eq!((usage.layers, usage.bytes, usage.max_bytes), (0, 0, Some(1000)));
+    assert!(usage.free_bytes > 0);
+    assert_eq!(tier.gc(Some(0)).await.unwrap().layers, 0);
+    assert_eq!(tier.clear().await.unwrap().layers, 0);
+    assert!(!tier.remove(&digest).await.unwrap());
+    assert!(!tier.quarantine(&digest).await.unwrap());
+    assert!(!tier.unpin_image("image", "linux/amd64").await.unwrap());
+    assert!(tier.read_companion(&digest, "tree", 100).await.unwrap().is_none());
+    let error = tier.create(&layer.descriptor).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permanent);
+    assert!(error.message().contains("is not there"), "{error}");
+    assert!(!root.path().join("a").exists());
+
+    // Once there is one, it is seen, and can be written to.
+    fill(&DiskTier::builder(&dir).open().unwrap(), &layer).await;
+    assert!(tier.open(&layer.descriptor).await.unwrap().is_some());
+    assert!(tier.remove(&digest).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_created_or_used_is_found_out_without_creating_it() {
+    let root = tempfile::tempdir().unwrap();
+    let open = |dir: &Path| DiskTier::builder(dir).with_create(false).open();
+    let tier = open(&root.path().join("clip")).unwrap();
+    tier.check().await.unwrap();
+    // What stands in its place now, or makes it impossible.
+    fs::write(root.path().join("clip"), "").unwrap();
+    let error = tier.check().await.unwrap_err();
+    assert!(error.message().contains("is not a directory"), "{error}");
+    let dir = root.path().join("open");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = open(&dir).unwrap_err();
+    assert!(error.message().contains("is writable by others"), "{error}");
 }
 
 #[test]

@@ -54,14 +54,14 @@ pub(super) const SETTINGS: [Setting; 3] = [
     ),
 ];
 
-pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
-    let disk = DiskTier::open(config(tier)?)?;
+pub(super) fn part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+    let disk = DiskTier::open(config(tier)?.with_create(shared.create))?;
     let [trees, evictions, checked, sampled, peeked] = [(); 5].map(|()| disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
         .with_check(move || {
             let disk = checked.clone();
-            async move { disk.usage().await.map(drop) }
+            async move { disk.check().await }
         })
         .with_sample(move || {
             let disk = sampled.clone();

@@ -14,6 +14,9 @@ use crate::{ConfigError, Setting, TierConfig};
 pub struct Shared {
     /// Inflates for every origin of the stack, within common limits.
     pub inflater: Inflater,
+    /// Whether what a source keeps things in, such as a directory, is created where it is not there, and has to be writable: it is not for
+    /// a stack that is [only looked into](super::Stack::assemble_to_look).
+    pub create: bool,
 }
 
 /// Makes a source from its table in the configuration.
@@ -138,6 +141,7 @@ mod tests {
         let kinds = Kinds::builtin();
         let shared = Shared {
             inflater: Inflater::new(Default::default()),
+            create: true,
         };
         for (feature, built_in) in FEATURES.into_iter().zip([
             cfg!(feature = "disk"),

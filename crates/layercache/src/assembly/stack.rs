@@ -33,12 +33,25 @@ impl Stack {
     /// # Errors
     /// [`ConfigError`] for what cannot be made of the configuration.
     pub fn assemble(config: &Config, kinds: &Kinds) -> Result<Self, ConfigError> {
+        Self::compose(config, kinds, true)
+    }
+
+    /// The same, to look what there is: a cache directory that is not there is not created, and one that may only be read will do.
+    ///
+    /// # Errors
+    /// As for [`assemble`](Self::assemble).
+    pub fn assemble_to_look(config: &Config, kinds: &Kinds) -> Result<Self, ConfigError> {
+        Self::compose(config, kinds, false)
+    }
+
+    fn compose(config: &Config, kinds: &Kinds, create: bool) -> Result<Self, ConfigError> {
         let limits = InflateLimits::default()
             .with_max_layer_bytes(config.max_layer_bytes.0)
             .with_max_concurrent(config.max_concurrent_fills);
         let inflater = Inflater::new(limits);
         let shared = Shared {
             inflater: inflater.clone(),
+            create,
         };
         #[allow(
             unused_mut,

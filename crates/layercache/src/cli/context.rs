@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::tree::ImageTree;
-use layercache::{ConfigBuilder, Kinds, SetBy, Stack};
+use layercache::{ConfigBuilder, ConfigError, Kinds, SetBy, Stack};
 
 use super::args::Global;
 use super::logging::{self, Mute};
@@ -21,11 +21,17 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global, mute: &Mute) -> Result<Self> {
+    /// A command that `only_looks` finds things as they are: it creates no directory, and can do with one that it may only read.
+    pub(crate) fn new(global: &Global, only_looks: bool, mute: &Mute) -> Result<Self> {
         let bars = Bars::new(global.progress);
         logging::start(global.log_format, &bars, mute);
         let kinds = Kinds::builtin();
-        let stack = Stack::assemble(&configuration(global, &kinds)?.build()?, &kinds)?;
+        let config = configuration(global, &kinds)?.build()?;
+        let stack = match only_looks {
+            true => Stack::assemble_to_look(&config, &kinds),
+            false => Stack::assemble(&config, &kinds),
+        };
+        let stack = stack.map_err(|error| in_file(global, error))?;
         Ok(Self {
             stack: Arc::new(stack),
             platform: global.platform.clone(),
@@ -66,9 +72,24 @@ pub(super) fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
     unknown || same || wanted.runs(found)
 }
 
+/// The configuration file that is to be read.
+fn file(global: &Global) -> Option<PathBuf> {
+    global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG"))
+}
+
+/// What is wrong with a configuration, behind the name of the file where it is most likely to be mended.
+fn in_file(global: &Global, error: ConfigError) -> anyhow::Error {
+    let is_found_there = !matches!(error, ConfigError::Source(_));
+    let error = anyhow::Error::new(error);
+    match file(global).filter(|_| is_found_there) {
+        Some(path) => error.context(path.display().to_string()),
+        None => error,
+    }
+}
+
 /// What the file, the environment and the arguments say together, each overriding the ones before.
 pub(crate) fn configuration(global: &Global, kinds: &Kinds) -> Result<ConfigBuilder> {
-    let mut config = match global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG")) {
+    let mut config = match file(global) {
         Some(path) => ConfigBuilder::load(&path).with_context(|| path.display().to_string())?,
         None => ConfigBuilder::default(),
     };

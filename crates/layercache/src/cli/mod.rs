@@ -77,7 +77,7 @@ async fn execute(arguments: Arguments) -> Result<()> {
     }
     // Before there is anything to be counted.
     let metrics = command.metrics().map(metrics::Metrics::install).transpose()?;
-    let context = Context::new(&global, &mute)?;
+    let context = Context::new(&global, command.only_looks(), &mute)?;
     let _serving = match metrics {
         Some(metrics) => Some(metrics.serve(&context, global.log_format).await?),
         None => None,

@@ -84,11 +84,11 @@ fn a_directory_of_somebody_else() {
         let dir = directory(&sandbox, "foreign");
         chown(&dir, Some(4242), None).unwrap();
         let line = refusal(&sandbox, &dir);
-        assert_says(&line, &["belongs to user 4242", "change its owner"]);
+        assert_says(&line, &["belongs to user 4242", "run this as user 4242"]);
         assert!(files_below(&dir).is_empty());
     } else {
         let line = refusal(&sandbox, Path::new("/"));
-        assert_says(&line, &["belongs to user 0", "change its owner"]);
+        assert_says(&line, &["belongs to user 0", "run this as user 0"]);
     }
 }
 
@@ -106,6 +106,84 @@ fn a_directory_that_is_read_only() {
             "Read-only file system",
             "choose another directory",
         ],
+    );
+}
+
+#[test]
+fn a_directory_that_may_only_be_read_is_looked_into() {
+    let sandbox = Sandbox::new();
+    let image = image(&sandbox);
+    let filled =
+        format!("\"$3\" pull {image} --cache-dir \"$1\" >&2 && mount -o remount,ro \"$1\" || exit 98;");
+    for (command, words) in [
+        (&["cache", "list"][..], "sha256:"),
+        (&["cache", "usage"], "evicted next"),
+        (&["cache", "verify"], "intact"),
+        (&["cache", "gc", "--max-bytes", "0", "--dry-run"], "would remove"),
+        (&["explain", &image], "serves it"),
+        (&["explain", &image, "/etc/hello"], "of layer 0"),
+    ] {
+        let outcome = in_tmpfs(&sandbox, "mode=700", command, &filled);
+        let stdout = String::from_utf8(outcome.stdout).unwrap();
+        assert_eq!(outcome.code, Some(0), "{command:?}: {}", outcome.stderr);
+        assert!(stdout.contains(words), "{command:?}: {stdout}");
+    }
+    for command in [
+        &["cache", "gc", "--max-bytes", "0"][..],
+        &["cache", "clear"],
+        &["config", "check"],
+    ] {
+        let outcome = in_tmpfs(&sandbox, "mode=700", command, &filled);
+        assert_eq!(outcome.code, Some(1), "{command:?}: {}", outcome.stderr);
+        let line = outcome.stderr + &String::from_utf8(outcome.stdout).unwrap();
+        assert!(line.contains("Read-only file system"), "{command:?}: {line}");
+        assert!(!outcome.left.is_empty());
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_not_created_by_looking_for_it() {
+    let sandbox = Sandbox::new();
+    let image = image(&sandbox);
+    let dir = sandbox.path("mistyped");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments.iter().copied().chain(["--cache-dir"]));
+        command.arg(&dir);
+        let run = sandbox.finish(command);
+        assert!(!dir.exists(), "{arguments:?}");
+        run
+    };
+    let digest = layercache::core::Digest::sha256_of(b"blob").to_string();
+    for (command, code, words) in [
+        (&["cache", "list"][..], 0, ""),
+        (&["cache", "usage"], 0, "layers     0\n"),
+        (&["cache", "verify"], 0, ""),
+        (&["cache", "gc", "--max-bytes", "0"], 0, "left: 0 layers"),
+        (&["cache", "unpin", &image], 1, ""),
+        (&["cache", "remove", &digest], 1, ""),
+        (&["cache", "clear"], 0, "left: 0 layers"),
+    ] {
+        let outcome = run(command);
+        assert_eq!(outcome.code, Some(code), "{command:?}: {}", outcome.stderr);
+        let warning = outcome.stderr.lines().next().unwrap();
+        assert_says(
+            warning,
+            &["WARN the cache directory is not there", dir.to_str().unwrap()],
+        );
+        assert!(outcome.text().contains(words), "{command:?}: {}", outcome.text());
+    }
+    let checked = run(&["config", "check"]).succeeded();
+    assert!(checked.text().starts_with("disk  ok\n"), "{}", checked.text());
+    let explained = run(&["explain", &image]).succeeded();
+    let words = "disk        lacks it";
+    assert!(explained.text().contains(words), "{}", explained.text());
+
+    let below_a_file = sandbox.write("file", "").join("cache");
+    let mut check = sandbox.command(["config", "check", "--cache-dir"]);
+    check.arg(&below_a_file);
+    assert_says(
+        &sandbox.finish(check).failed(),
+        &["cannot be created", "choose another directory"],
     );
 }
 
@@ -143,8 +221,10 @@ fn a_disk_that_is_full_makes_reads_dear_and_not_wrong() {
     let line = outcome.stderr.lines().last().unwrap();
     assert_says(
         line,
-        &["was read and is right", "no tier keeps it: the disk is full"],
+        &["is not brought: no tier keeps it: disk: ", "the disk is full"],
     );
+    let warnings = outcome.stderr.matches("WARN").count();
+    assert_eq!(warnings, 1, "{}", outcome.stderr);
     assert_eq!(outcome.left, Vec::<String>::new());
 
     // A disk that somebody else has filled to the last byte, and one without room for as much as a name.

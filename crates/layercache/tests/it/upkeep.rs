@@ -1,7 +1,7 @@
 //! `cache`: looking after the directory.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 use serde_json::{Value, json};
 
@@ -81,6 +81,11 @@ fn list_and_usage_agree() {
 #[test]
 fn nothing_is_there_at_first() {
     let sandbox = Sandbox::new();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(sandbox.cache_dir())
+        .unwrap();
     assert_eq!(json(&sandbox, &["cache", "list"])["layers"], json!([]));
     assert_eq!(json(&sandbox, &["cache", "usage"])["bytes"], 0);
     assert_eq!(sandbox.succeed(["cache", "verify"]).text(), "");
