@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the project's own rules about its source files and pages, which no other tool knows.
 
 mod errors;
+mod events;
 mod pages;
 
 use std::fs;
@@ -25,15 +26,25 @@ const FORBIDDEN: &[&str] = &[
     concat!("#[ig", "nore"),
 ];
 
+/// Code that users never run.
+const FOR_TESTS: [&str; 5] = [
+    "/tests/",
+    "/tests.rs",
+    "/schedules/",
+    "crates/cache-testkit/",
+    "crates/properties/",
+];
+
 /// The crate that assembles, and the only one that may ask which features are on.
 const ASSEMBLY: &str = "crates/layercache/";
 const ASKS_FEATURE: &str = concat!("cfg(fea", "ture");
 
 pub(crate) fn run() -> Result<()> {
     let mut problems = Vec::new();
-    for (path, text) in sources()? {
+    let sources = sources()?;
+    for (path, text) in &sources {
         problems.extend(
-            problems_of(&path, &text)
+            problems_of(path, text)
                 .into_iter()
                 .map(|problem| format!("{path}: {problem}")),
         );
@@ -43,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
             problems.push(format!("{path}: is excused for its length, but does not exist"));
         }
     }
+    problems.extend(events::problems(&sources)?);
     problems.extend(pages::problems()?);
     if !problems.is_empty() {
         bail!("not tidy:\n  {}", problems.join("\n  "));

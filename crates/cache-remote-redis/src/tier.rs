@@ -163,7 +163,8 @@ impl LayerSource for RedisTier {
                 tracing::debug!(%digest, %tier, bytes, "remote cache hit");
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%digest, %tier, %error, "remote cache lookup error"),
+            // Whoever asks tells of what it means to them.
+            Err(error) => tracing::debug!(%digest, %tier, %error, "remote cache lookup error"),
         }
         found
     }

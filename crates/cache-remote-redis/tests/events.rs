@@ -32,7 +32,7 @@ async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
             ["INFO", "bytes=1000"],
         ),
         ("remote cache hit", ["DEBUG", "bytes=1000"]),
-        ("remote cache lookup error", ["WARN", "error=shared: open"]),
+        ("remote cache lookup error", ["DEBUG", "error=shared: open"]),
     ] {
         let line = log.line(message);
         for field in fields.into_iter().chain([&*digest, "tier=shared"]) {

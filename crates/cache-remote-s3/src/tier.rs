@@ -70,7 +70,8 @@ impl LayerSource for S3Tier {
         let found = found
             .map_err(self.store.place("open", &layer.digest))
             .inspect_err(|error| {
-                tracing::warn!(digest = %layer.digest, tier = %self.name(), %error, "remote cache lookup error");
+                // Whoever asks tells of what it means to them.
+                tracing::debug!(digest = %layer.digest, tier = %self.name(), %error, "remote cache lookup error");
             })?;
         if let Some(reader) = &found {
             tracing::debug!(

@@ -27,7 +27,7 @@ async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
     for (level, message, layer) in [
         (" INFO ", "cached decompressed layer to remote cache", &layer),
         ("DEBUG ", "remote cache hit", &layer),
-        (" WARN ", "remote cache lookup error", &wrong),
+        ("DEBUG ", "remote cache lookup error", &wrong),
     ] {
         let line = log.line(message);
         assert!(line.contains(level), "{line}");

@@ -1,17 +1,11 @@
 //! The texts of errors: whoever reads one alone has to understand it.
 
+use super::FOR_TESTS;
+
 /// The constructors that take one.
 const CONSTRUCTORS: [&str; 5] = ["unavailable", "corrupt", "permanent", "invalid", "disputed"];
 /// A text of fewer words does not say what happened to what.
 const MIN_WORDS: usize = 4;
-/// Code that users never run.
-const FOR_TESTS: [&str; 5] = [
-    "/tests/",
-    "/tests.rs",
-    "/schedules/",
-    "crates/cache-testkit/",
-    "crates/properties/",
-];
 
 /// What is wrong with the texts of errors in a source file.
 pub(super) fn problems_of(path: &str, text: &str) -> Vec<String> {
