@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use builder::{ConfigBuilder, SetBy};
 pub use error::ConfigError;
 pub(crate) use error::one_line;
+use error::with_key;
 pub use setting::{Setting, Unset, ValueType};
 pub use show::{ShownConfig, ShownSetting, ShownTier};
 
@@ -73,7 +74,7 @@ pub struct Config {
     )]
     pub max_layer_bytes: ByteSize,
     /// How many layers are fetched and inflated at once. Default: 4.
-    #[serde(default = "default_max_concurrent_fills")]
+    #[serde(default = "default_max_concurrent_fills", deserialize_with = "count")]
     pub max_concurrent_fills: usize,
     /// The sources, from the nearest to the farthest. Without any: the local disk in front of the registries.
     #[serde(default = "default_tiers", rename = "tier")]
@@ -91,7 +92,7 @@ pub(crate) struct Size(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "expected a number of bytes, or a text such as \"50GiB\",";
+        const EXPECTED: &str = "expected a number of bytes, or a text such as \"50GiB\"";
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Form {
@@ -111,6 +112,13 @@ impl<'de> Deserialize<'de> for Size {
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
     Size::deserialize(deserializer).map(|Size(bytes)| ByteSize(bytes))
+}
+
+/// A number of things. The error of another value says so, in no words of the language that this is written in.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    let count = value.as_integer().and_then(|count| count.try_into().ok());
+    count.ok_or_else(|| D::Error::custom("expected a number"))
 }
 
 fn default_max_layer_bytes() -> ByteSize {
@@ -234,8 +242,7 @@ impl TierConfig {
         self.settings
             .clone()
             .try_into()
-            // With the key, which the message alone lacks.
-            .map_err(|error: toml::de::Error| self.mistake(one_line(&error.to_string())))
+            .map_err(|error: toml::de::Error| self.mistake(with_key(&error)))
     }
 }
 

@@ -117,7 +117,12 @@ fn a_kind_takes_every_key_that_is_described() {
                             &format!("{key} = \"LAYERCACHE_TEST_NO_SUCH\"\n{other}"),
                         );
                         let error = read(&tier).unwrap_err();
-                        assert!(error.contains(&format!("not set in `{key}`")), "{error}");
+                        assert!(
+                            error.contains(&format!(
+                                "`{key}`: the environment variable that it names is not set"
+                            )),
+                            "{error}"
+                        );
                         continue;
                     }
                     read(&table(kind, settings, &format!("{more}{other}")))

@@ -92,11 +92,7 @@ impl Stack {
     /// # });
     /// ```
     pub async fn explain(&self, layer: &LayerDescriptor) -> Explanation {
-        let parts: Vec<&Part> = self
-            .parts
-            .iter()
-            .filter(|part| part.serves(layer) || !part.is_implied())
-            .collect();
+        let parts: Vec<&Part> = self.parts.iter().filter(|part| part.serves(layer)).collect();
         let mut asked = Vec::new();
         let mut len = None;
         for part in &parts {
@@ -132,9 +128,6 @@ impl Stack {
 
 /// What the part has of a layer, and what reads it there.
 pub(super) async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Option<Arc<dyn LayerReader>>) {
-    if !part.serves(layer) {
-        return (Finding::Absent, None);
-    }
     if !part.capabilities().random_access {
         return (Finding::NotAsked, None);
     }

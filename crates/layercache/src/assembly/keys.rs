@@ -29,7 +29,7 @@ impl<'a> Keys<'a> {
 
     /// An error about `key`. `what` must not repeat a secret.
     pub(super) fn mistake(&self, key: &str, what: &str) -> ConfigError {
-        self.tier.mistake(format!("{what} in `{key}`"))
+        self.tier.mistake(format!("`{key}`: {what}"))
     }
 
     /// The value of `key`, if it is set. No secrets: a message about a value of the wrong type repeats it.
@@ -40,7 +40,7 @@ impl<'a> Keys<'a> {
         value
             .try_into()
             .map(Some)
-            .map_err(|error: toml::de::Error| self.mistake(key, &one_line(&error.to_string())))
+            .map_err(|error: toml::de::Error| self.mistake(key, &one_line(error.message())))
     }
 
     /// A time that is not nothing: a text like `"36h"` or `"1m 30s"`, or a number of seconds.
@@ -55,7 +55,7 @@ impl<'a> Keys<'a> {
         duration
             .filter(|duration| !duration.is_zero())
             .map(Some)
-            .ok_or_else(|| self.mistake(key, "expected a time such as \"36h\", or a number of seconds,"))
+            .ok_or_else(|| self.mistake(key, "expected a time such as \"36h\", or a number of seconds"))
     }
 
     /// When to copy: `"background"`, `"inline"` or `"off"`.
@@ -167,7 +167,7 @@ mod tests {
             let ttl = ttl.map(|ttl| ttl.unwrap().as_secs_f64());
             assert_eq!(ttl.as_ref().ok().copied(), seconds, "{text}");
             if let Err(error) = ttl {
-                assert!(error.to_string().contains("in `ttl`"), "{error}");
+                assert!(error.to_string().contains("`ttl`: "), "{error}");
             }
         }
     }
@@ -190,13 +190,10 @@ mod tests {
         let tier = tier("size = true\nfill = \"sometimes\"");
         let mut keys = Keys::of(&tier).unwrap();
         let wrong = keys.value::<u64>("size").unwrap_err().to_string();
-        assert!(
-            wrong.contains("boolean") && wrong.ends_with("in `size`"),
-            "{wrong}"
-        );
+        assert!(wrong.contains("boolean") && wrong.contains("`size`: "), "{wrong}");
         let wrong = keys.copying("fill").unwrap_err().to_string();
         assert!(
-            wrong.contains("\"inline\"") && wrong.ends_with("in `fill`"),
+            wrong.contains("\"inline\"") && wrong.contains("`fill`: "),
             "{wrong}"
         );
     }

@@ -61,7 +61,7 @@ impl KeyPairs for LivePair {
                 tracing::warn!(
                     tier = self.name,
                     why = why.message(),
-                    "what `access_key_id_file` and `secret_access_key_file` name holds no key pair: the last one stays in use"
+                    "the files of the access key hold no pair: the last one stays in use"
                 );
                 last.complained = true;
             }
@@ -131,7 +131,7 @@ mod tests {
             let said = warned().split_off(before);
             assert_eq!(said.lines().count(), 1, "{said}");
             assert!(
-                said.contains(words) && said.contains("`secret_access_key_file`"),
+                said.contains(words) && said.contains("the files of the access key"),
                 "{said}"
             );
             assert!(said.contains("shared") && !said.contains("hunter"), "{said}");

@@ -77,13 +77,19 @@ pub(super) const SETTINGS: [Setting; 2] = [
 
 pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
     let credentials = Arc::new(CredentialFiles::from_environment());
-    let origin = Arc::new(RegistryOrigin::new(
-        config(tier)?,
-        credentials,
-        shared.inflater.clone(),
-    )?);
-    let stats = origin.stats();
-    Ok(part("registry", origin, stats))
+    let config = config(tier)?;
+    let mirrors = mirrors(&config);
+    let origin = Arc::new(RegistryOrigin::new(config, credentials, shared.inflater.clone())?);
+    let (stats, checked) = (origin.stats(), Arc::clone(&origin));
+    let part = part("registry", origin, stats);
+    Ok(match mirrors {
+        // Which registry there is to ask depends on the image.
+        None => part,
+        Some(mirrors) => part.with_description(mirrors).with_check(move || {
+            let origin = Arc::clone(&checked);
+            async move { origin.check_mirrors().await }
+        }),
+    })
 }
 
 pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
@@ -97,6 +103,18 @@ pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
         PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
     }
     Ok(config)
+}
+
+/// Which mirrors there are, in words. Their URLs hold no credentials, or they would not have been taken.
+fn mirrors(config: &RegistryConfig) -> Option<String> {
+    let of = |(host, bases): (&String, &Vec<String>)| format!("{host} by {}", bases.join(", "));
+    let each: Vec<_> = config
+        .mirrors
+        .iter()
+        .filter(|(_, bases)| !bases.is_empty())
+        .map(of)
+        .collect();
+    (!each.is_empty()).then(|| each.join("; "))
 }
 
 /// The origins of layouts and archives. They answer for layers of such images alone, so they stand in every stack.
@@ -191,6 +209,7 @@ mod tests {
         const URL: &str = "\"https://worker:hunter2@mirror.invalid\"";
         let shared = Shared {
             inflater: cache_core::Inflater::new(Default::default()),
+            create: true,
         };
         for (toml, words) in [
             (format!("mirrors = {URL}"), "lists of base URLs"),

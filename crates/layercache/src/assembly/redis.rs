@@ -120,7 +120,7 @@ pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
     let lease = match keys.value("lease")? {
         Some(true) if !remote.takes_layers() => {
             let why =
-                "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says,";
+                "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says";
             return Err(keys.mistake("lease", why));
         }
         lease => lease.unwrap_or(true) && remote.takes_layers(),
@@ -168,7 +168,7 @@ fn urls(keys: &mut Keys<'_>) -> Result<(Vec<String>, Option<LiveSecret>), Config
                 .ok_or_else(|| keys.mistake("urls", "expected a list of strings"))
         }
         (None, Some(_)) => Err(keys.mistake("urls", "expected a list of strings")),
-        (Some(_), Some(_)) => Err(keys.mistake("urls", "the servers are named twice: by `url` and")),
+        (Some(_), Some(_)) => Err(keys.mistake("urls", "the servers are named twice, by `url` as well")),
         (None, None) => Err(keys.mistake("url", "no server is named: put redis://HOST or rediss://HOST")),
     }
 }
@@ -215,7 +215,7 @@ mod tests {
                     let checked = stack.check().await;
                     assert_eq!(checked[0].leases, leases, "{keys}");
                 }
-                (Err(error), None) => assert!(error.ends_with("in `lease`"), "{error}"),
+                (Err(error), None) => assert!(error.contains("`lease`: "), "{error}"),
                 (other, _) => panic!("{keys}: {other:?}"),
             }
         }
@@ -243,24 +243,30 @@ mod tests {
             assert!(!format!("{stack:?} {checked:?}").contains("hunter2"));
         }
         for (keys, words) in [
-            ("", "in `url`"),
+            ("", "`url`: no server is named"),
             ("url = \"http://hunter2@a\"", "redis://"),
-            ("urls = []", "expected a list of strings in `urls`"),
+            ("urls = []", "`urls`: expected a list of strings"),
             (
                 "urls = \"redis://:hunter2@a\"",
-                "expected a list of strings in `urls`",
+                "`urls`: expected a list of strings",
             ),
             (
                 "urls = [\"redis://:hunter2@a\", 7]",
-                "expected a list of strings in `urls`",
+                "`urls`: expected a list of strings",
             ),
-            ("url = [\"redis://:hunter2@a\"]", "expected a string in `url`"),
+            ("url = [\"redis://:hunter2@a\"]", "`url`: expected a string"),
             (
                 "url = \"redis://:hunter2@a\"\nurls = [\"redis://:hunter2@a\"]",
                 "named twice",
             ),
-            ("url_env = \"redis://:hunter2@a\"", "not set in `url_env`"),
-            ("url = \"redis://:hunter2@a\"\nttl = true", "in `ttl`"),
+            (
+                "url_env = \"redis://:hunter2@a\"",
+                "`url_env`: the environment variable that it names is not set",
+            ),
+            (
+                "url = \"redis://:hunter2@a\"\nttl = true",
+                "`ttl`: expected a time",
+            ),
             (
                 "url = \"redis://:hunter2@a\"\nca_certificate = \"/no/such\"",
                 "/no/such cannot be read",

@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused() {
         for (toml, words) in [
-            ("read_only = true\nwrite_back = \"background\"", "in `write_back`"),
-            ("timeout = \"11m\"", "more than 10 minutes in `timeout`"),
-            ("timeout = 0", "in `timeout`"),
+            ("read_only = true\nwrite_back = \"background\"", "`write_back`: "),
+            ("timeout = \"11m\"", "`timeout`: more than 10 minutes"),
+            ("timeout = 0", "`timeout`: "),
             ("seal_key = \"short\"", "shorter than 16 bytes"),
             ("sealkey = \"short\"", "unknown field `sealkey`"),
         ] {

@@ -179,22 +179,22 @@ mod tests {
     #[test]
     fn mistakes_are_named_without_the_keys() {
         for (keys, words) in [
-            (PAIR.to_owned(), "in `bucket`"),
+            (PAIR.to_owned(), "`bucket`: "),
             (
                 format!("{BUCKET}access_key_id = \"hunter1\""),
-                "in `secret_access_key`",
+                "`secret_access_key`: ",
             ),
             (
                 format!("{BUCKET}secret_access_key = \"hunter2\""),
-                "in `access_key_id`",
+                "`access_key_id`: ",
             ),
             (
                 format!("{BUCKET}access_key_id = 1001\nsecret_access_key = \"hunter2\""),
-                "expected a string in `access_key_id`",
+                "`access_key_id`: expected a string",
             ),
             (
                 format!("{BUCKET}access_key_id = \"hunter1\"\nsecret_access_key = 1001"),
-                "expected a string in `secret_access_key`",
+                "`secret_access_key`: expected a string",
             ),
             (
                 format!("{BUCKET}{PAIR}secret_access_key_env = \"hunter2\""),
@@ -208,8 +208,8 @@ mod tests {
                 format!("{BUCKET}{PAIR}endpoint = \"http://hunter1:hunter2@host\""),
                 "endpoint",
             ),
-            (format!("{BUCKET}{PAIR}path_style = 7"), "in `path_style`"),
-            (format!("{BUCKET}{PAIR}seal_key = \"hunter3\""), "in `seal_key`"),
+            (format!("{BUCKET}{PAIR}path_style = 7"), "`path_style`: "),
+            (format!("{BUCKET}{PAIR}seal_key = \"hunter3\""), "`seal_key`: "),
         ] {
             let error = assemble(&keys).unwrap_err();
             assert!(error.contains(words), "{words:?} is missing for {keys}: {error}");

@@ -49,7 +49,7 @@ pub(super) fn read_file(path: &Path) -> Result<Secret, String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_LEN + 3).read_to_end(&mut bytes))
-        .map_err(|error| format!("a file that cannot be read ({})", error.kind()))?;
+        .map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     Secret::new(line.strip_suffix(b"\r").unwrap_or(line))
 }
@@ -60,10 +60,10 @@ fn env(name: &str) -> Result<Secret, String> {
     match value {
         Some(Ok(value)) => plain(&value),
         Some(Err(std::env::VarError::NotUnicode(_))) => {
-            Err("an environment variable that is not valid UTF-8".into())
+            Err("the environment variable that it names is not valid UTF-8".into())
         }
         Some(Err(std::env::VarError::NotPresent)) | None => {
-            Err("an environment variable that is not set".into())
+            Err("the environment variable that it names is not set".into())
         }
     }
 }
@@ -130,38 +130,35 @@ mod tests {
             ),
             (
                 format!("seal_key_env = \"{PLANTED}\""),
-                "not set in `seal_key_env`",
+                "`seal_key_env`: the environment variable that it names is not set",
             ),
             (
                 format!("seal_key_env = \"{PLANTED}=\""),
-                "not set in `seal_key_env`",
+                "`seal_key_env`: the environment variable that it names is not set",
             ),
             (
                 format!("seal_key_file = \"/{PLANTED}\""),
-                "cannot be read (entity not found) in `seal_key_file`",
+                "`seal_key_file`: the file cannot be read (entity not found)",
             ),
             (format!("seal_key_file = {:?}", dir.path()), "cannot be read"),
             (
                 format!("seal_key_file = {empty:?}"),
-                "empty secret in `seal_key_file`",
+                "`seal_key_file`: an empty secret",
             ),
             (
                 format!("seal_key_file = {long:?}"),
-                "longer than 65536 bytes in `seal_key_file`",
+                "`seal_key_file`: a secret longer than 65536 bytes",
             ),
             (
                 format!("seal_key = [\"{PLANTED}\"]"),
-                "expected a string in `seal_key`",
+                "`seal_key`: expected a string",
             ),
-            (
-                format!("seal_key.{PLANTED} = 1"),
-                "expected a string in `seal_key`",
-            ),
+            (format!("seal_key.{PLANTED} = 1"), "`seal_key`: expected a string"),
             (
                 "seal_key = 4815162342".to_owned(),
-                "expected a string in `seal_key`",
+                "`seal_key`: expected a string",
             ),
-            ("seal_key = \"\"".to_owned(), "empty secret in `seal_key`"),
+            ("seal_key = \"\"".to_owned(), "`seal_key`: an empty secret"),
         ] {
             let error = read(&toml).unwrap_err();
             assert!(error.contains(words), "{words:?} is missing for {toml}: {error}");

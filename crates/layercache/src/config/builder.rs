@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, SETTINGS, TierConfig, one_line, read};
+use super::{Config, ConfigError, SETTINGS, TierConfig, read, with_key};
 
 /// Who has set a value. A later one overrides the ones before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl ConfigBuilder {
             .try_into::<Config>()
             .map_err(|error| ConfigError::Override {
                 by: by.clone(),
-                message: one_line(&error.to_string()),
+                message: with_key(&error),
             })?;
         self.top.insert(key.to_owned(), value);
         self.overridden.insert((None, key.to_owned()), by);

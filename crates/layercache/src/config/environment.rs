@@ -347,10 +347,9 @@ mod tests {
                 "{words}: {error}"
             );
         }
-        // Keys outside of the tiers are no secrets: what is wrong with a value is said.
         assert_eq!(
             set(&[("LAYERCACHE_MAX_CONCURRENT_FILLS", "many")]).unwrap_err(),
-            "LAYERCACHE_MAX_CONCURRENT_FILLS: invalid type: string \"many\", expected usize in `max_concurrent_fills`"
+            "LAYERCACHE_MAX_CONCURRENT_FILLS: `max_concurrent_fills`: expected a number"
         );
         let mut builder = ConfigBuilder::default();
         let variable = ("LAYERCACHE_EARLY_READS".into(), OsString::from_vec(vec![0xff]));

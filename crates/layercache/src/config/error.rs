@@ -77,6 +77,15 @@ impl ConfigError {
     }
 }
 
+/// What is wrong with the value of a key, with the key, which the message alone lacks.
+pub(super) fn with_key(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    match text.trim_end().rsplit_once("\nin `") {
+        Some((message, key)) => one_line(&format!("`{key}: {message}")),
+        None => one_line(&text),
+    }
+}
+
 /// The start of a message that may repeat what the file says, of any length, as one line that a terminal shows as it is.
 pub(crate) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 400;

@@ -25,13 +25,19 @@ impl Setting {
 }
 
 /// Where a secret is to be found, as `<key>_file` or `<key>_env` says, is none. But what can be no such place may be a secret in the
-/// wrong place. The ID of an access key looks like the name of a variable, so only one that is set is taken for one.
+/// wrong place. The ID of an access key looks like the name of a variable, so only one that is set is taken for one; and a secret in base64
+/// may begin with a slash, so only a path is taken for one that begins in the root directory of this machine.
 fn place(key: &str, value: &Value) -> Value {
     let is_place = value.as_str().is_some_and(|text| match key.ends_with("_env") {
         true => std::env::var_os(text).is_some(),
-        false => Path::new(text).is_absolute(),
+        false => may_be_file(Path::new(text)),
     });
     if is_place { value.clone() } else { HIDDEN.into() }
+}
+
+fn may_be_file(path: &Path) -> bool {
+    let first = path.components().nth(1);
+    path.is_absolute() && first.is_some_and(|first| Path::new("/").join(first).exists())
 }
 
 /// The same with other texts, those that are keys of a table included; what is neither a text nor holds any stays as it is.
@@ -88,8 +94,11 @@ mod tests {
         let setting = Setting::new("k", ValueType::Secret, "", Unset::Required).or_elsewhere();
         for (key, text, shown) in [
             ("k", "/run/secrets/k", HIDDEN),
-            ("k_file", "/run/secrets/k", "/run/secrets/k"),
+            ("k_file", "/etc/no-such/k", "/etc/no-such/k"),
+            ("k_file", "/dev", "/dev"),
             ("k_file", "secrets/k", HIDDEN),
+            ("k_file", "/wJalrXUtnFEMI", HIDDEN),
+            ("k_file", "/wJalrXUtnFEMI/K7MDENG", HIDDEN),
             ("k_file", "s3", HIDDEN),
             // A variable that every process of a test has.
             ("k_env", "PATH", "PATH"),
