@@ -28,7 +28,9 @@ Examples:
   layercache cat debian:12 /etc/os-release          print a file of the image
   layercache read debian:12 0 --length 512          raw bytes of the base layer
   layercache cache usage                            how much the cache takes
-  layercache config check                           whether every tier answers";
+  layercache config check                           whether every tier answers
+
+The global options are told by --help, and left out by -h.";
 
 const PULL_EXAMPLES: &str = "\
 Examples:
@@ -84,28 +86,28 @@ Examples:
 pub(crate) struct Global {
     /// Read which sources to use from this TOML file: one [[tier]] table each, in fallback order
     /// [env: LAYERCACHE_CONFIG]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Keep layers in this directory [env: LAYERCACHE_DIR] [default: $XDG_CACHE_HOME/clip or ~/.cache/clip]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Choose from images for several platforms [default: linux on this machine's architecture]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
     /// Talk to every registry over plain HTTP; loopback addresses always are
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) plain_http: bool,
     /// Serve bytes before their layer has arrived in full and was verified
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) early_reads: bool,
-    /// Log to standard error in this format; RUST_LOG selects what
-    #[arg(long, global = true, value_enum)]
+    /// Log to standard error in this format, and as much as an operator greps for; RUST_LOG selects what
+    #[arg(long, global = true, hide_short_help = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
     /// Show progress bars on standard error
-    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
     /// At exit, write what it cost to this file as JSON; of `demo`, once it is done, what each way cost
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) stats: Option<PathBuf>,
 }
 
@@ -125,11 +127,11 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring every layer of images into the cache
+    /// Bring every layer of images into the cache, and stop at the first image that fails
     #[command(after_help = PULL_EXAMPLES)]
     Pull(Pull),
     /// Bring every layer of a list of images into the cache, whatever becomes of some of them
-    #[command(after_help = WARM_EXAMPLES)]
+    #[command(after_help = WARM_EXAMPLES, override_usage = "layercache warm [OPTIONS] [--file <FILE>] [IMAGE]...")]
     Warm(Warm),
     /// Tell which tier would serve each layer of an image, and why, without fetching or changing anything
     #[command(after_help = EXPLAIN_EXAMPLES)]
@@ -167,6 +169,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it is about what is there, or takes some of that away, and brings nothing.
+    pub(crate) fn only_looks(&self) -> bool {
+        match self {
+            Self::Explain(_) | Self::Config(_) => true,
+            Self::Cache(command) => !matches!(command, super::cache::Cache::Pin(_)),
+            _ => false,
+        }
+    }
+
     /// Where it is to serve metrics.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
         match self {
@@ -194,7 +205,8 @@ pub(crate) struct Pull {
 pub(crate) struct Explain {
     /// The image
     pub(crate) image: ImageLocation,
-    /// A file of the image: tell what reading it moves. Where the tree of a layer is not kept, its headers are read for that
+    /// A file of the image: tell what reading it moves. Where no tree of a layer is kept, its headers are read from a tier that has the
+    /// layer; an origin is not asked for that
     pub(crate) path: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

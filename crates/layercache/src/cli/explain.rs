@@ -44,10 +44,8 @@ fn write_layer(text: &mut String, number: usize, explanation: &Explanation) -> R
     let layer = &explanation.layer;
     let size = layer
         .size
-        .map_or_else(String::new, |size| format!("  {}", ByteSize(size)));
-    // The algorithm and 12 digits.
-    let digest = layer.digest.to_string();
-    writeln!(text, "layer {number}  {digest:.19}{size}")?;
+        .map_or_else(String::new, |size| format!("  {} compressed", ByteSize(size)));
+    writeln!(text, "layer {number}  {}{size}", layer.digest)?;
     for asked in &explanation.asked {
         writeln!(
             text,
@@ -104,7 +102,7 @@ fn what_was_found(asked: &Asked, explanation: &Explanation) -> String {
         (Finding::Failed(error), _) if error.kind() == ErrorKind::Invalid => {
             format!("refuses the image: {}", output::error_line(error))
         }
-        (Finding::Failed(error), _) => format!("passed over: {}", output::error_line(error)),
+        (Finding::Failed(error), _) => format!("passed over: {}", output::reason(error)),
         (Finding::Present | Finding::NotAsked, None) => "has it".to_owned(),
     }
 }
@@ -208,7 +206,7 @@ impl File {
                 let numbers: Vec<_> = layers.iter().map(usize::to_string).collect();
                 writeln!(
                     text,
-                    "file  not known: the tree of a layer is known once it is pulled, and not yet of layer {}",
+                    "file  not known: the tree of a layer is known once a tier has the layer, and not yet of layer {}",
                     numbers.join(", ")
                 )?;
             }

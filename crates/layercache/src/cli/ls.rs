@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, command: Ls) -> Result<()> {
 
 fn list(tree: &ImageTree, command: &Ls) -> Result<()> {
     let path = command.path.as_os_str().as_bytes();
-    let missing = || format!("{}: no such file in {}", command.path.display(), command.image);
+    let missing = || format!("{} in {}: no such file", command.path.display(), command.image);
     // Like ls: a link is shown as itself with -l, and otherwise followed.
     let follow = if command.long || command.json {
         Follow::Parents

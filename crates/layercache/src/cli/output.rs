@@ -40,6 +40,13 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
+/// What happened, with all causes, on one line: without the tier, the operation and the layer, where these stand beside it.
+pub(super) fn reason(error: &layercache::core::Error) -> String {
+    let line = error_line(error);
+    let begins = line.find(&plain(error.message())).unwrap_or(0);
+    line[begins..].to_owned()
+}
+
 /// An error with all its causes, on one line.
 pub(super) fn error_line(error: &layercache::core::Error) -> String {
     one_line(&anyhow::Error::new(error.clone()))

@@ -39,10 +39,13 @@ pub(super) async fn run(context: &Context, command: Warm) -> Result<()> {
         known.insert(name.unwrap_or_else(|| text.clone()))
     });
     let total = wanted.len();
+    if total == 0 {
+        tracing::warn!("the list names no image: there is nothing to bring");
+    }
     let mut brought = stream::iter(wanted)
         .map(|(text, location)| async {
             let pulled = match location {
-                Ok(location) => bring(context, &location, |_| Ok(())).await,
+                Ok(location) => bring(context, &location, |_, _| Ok(())).await,
                 Err(error) => Err(error),
             };
             (text, pulled)
@@ -107,8 +110,15 @@ fn without_remark(line: &str) -> &str {
     remark.map_or(line, |(at, _)| &line[..at])
 }
 
+/// Why the image of this name was not brought, without its name.
+fn reason(text: &str, error: &anyhow::Error) -> String {
+    let line = output::one_line(error);
+    let named = line.strip_prefix(text).and_then(|rest| rest.strip_prefix(": "));
+    named.map_or_else(|| line.clone(), str::to_owned)
+}
+
 fn report(text: &str, pulled: &Result<Pulled>, json: bool) -> Result<()> {
-    let error = pulled.as_ref().err().map(output::one_line);
+    let error = pulled.as_ref().err().map(|error| reason(text, error));
     if json {
         let pulled = pulled.as_ref().ok();
         let digest = pulled.and_then(|pulled| pulled.image.manifest_digest);

@@ -123,14 +123,20 @@ fn mistakes_in_the_file_are_named() {
         ),
         (
             "[[tier]]\nkind = \"registry\"\nplain_http = 1".to_owned(),
-            "expected true, false, or a list of hosts in `plain_http`",
+            "`plain_http`: expected true, false, or a list of hosts",
         ),
         (
             "[[tier]]\nkind = \"floppy\"".to_owned(),
             "`disk`, `redis`, `registry`, `s3`",
         ),
-        ("[[tier]]\nkind = \"redis\"".to_owned(), "in `url`"),
-        ("[[tier]]\nkind = \"s3\"".to_owned(), "in `bucket`"),
+        (
+            "[[tier]]\nkind = \"redis\"".to_owned(),
+            "`url`: no server is named",
+        ),
+        (
+            "[[tier]]\nkind = \"s3\"".to_owned(),
+            "`bucket`: no bucket is named",
+        ),
         ("[[tier]]\nname = \"x\"".to_owned(), "kind"),
         ("[[tiers]]\nkind = \"disk\"".to_owned(), "tiers"),
         ("early_reads = \"yes\"".to_owned(), "yes"),
@@ -263,6 +269,27 @@ fn a_tier_that_cannot_be_reached_is_told_from_one_that_can() {
     assert!(said.contains("TRACE"), "{said}");
     assert!(!said.contains("hunter"), "a secret is shown");
     assert!(!outcome.text().contains("key-id"), "{}", outcome.text());
+}
+
+#[test]
+fn mirrors_are_asked() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"registry\"\nmirrors.\"docker.io\" = [\"http://127.0.0.1:1/hub\"]",
+    );
+    let outcome = sandbox.finish(sandbox.command(["--config", config.to_str().unwrap(), "config", "check"]));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for words in [
+        "registry  failed: registry: check: not every mirror can be used: 127.0.0.1:1 cannot be reached: ",
+        "\n  at          docker.io by http://127.0.0.1:1/hub\n",
+    ] {
+        assert!(
+            outcome.text().contains(words),
+            "{words:?} is missing: {}",
+            outcome.text()
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use layercache::core::{Digest, LayerSource};
-use layercache::disk::{DiskTier, GcOptions, GcReport};
+use layercache::disk::{DiskContents, DiskTier, GcOptions, GcReport, Standing};
 use serde_json::json;
 
 use super::args::Gc;
@@ -21,15 +21,16 @@ pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Gc) ->
         .with_dry_run(command.dry_run);
     each(disks, async |disk| {
         let report = disk.gc_with(options.clone()).await?;
-        print(disk, &report, command.dry_run, command.json)?;
-        warn_of_pins(disk, &disk.contents().await?);
+        let contents = disk.contents().await?;
+        print(disk, &report, command.dry_run.then_some(&contents), command.json)?;
+        warn_of_pins(disk, &contents);
         Ok(())
     })
     .await
 }
 
 pub(super) async fn clear(disk: &DiskTier, json: bool) -> Result<()> {
-    print(disk, &disk.clear().await?, false, json)
+    print(disk, &disk.clear().await?, None, json)
 }
 
 /// The layers of the images that are to be kept, by what any of the directories knows of these. One that nothing is known of is a mistake
@@ -56,7 +57,15 @@ async fn kept(context: &Context, disks: &[&DiskTier], command: &Gc) -> Result<Op
     Ok(Some(layers))
 }
 
-fn print(disk: &DiskTier, report: &GcReport, dry_run: bool, json: bool) -> Result<()> {
+/// Nothing was removed where there is something that it `would_be_of`.
+fn print(disk: &DiskTier, report: &GcReport, would_be_of: Option<&DiskContents>, json: bool) -> Result<()> {
+    let dry_run = would_be_of.is_some();
+    let there = would_be_of.map_or(&[][..], |contents| &contents.layers);
+    let pinned: BTreeSet<_> = there
+        .iter()
+        .filter(|layer| layer.standing == Standing::Pinned)
+        .map(|layer| layer.digest)
+        .collect();
     if json {
         let removed = report.removed.iter();
         let removed = removed.map(|(digest, bytes)| json!({ "digest": digest.to_string(), "bytes": bytes }));
@@ -76,7 +85,8 @@ fn print(disk: &DiskTier, report: &GcReport, dry_run: bool, json: bool) -> Resul
     let mut text = String::new();
     if dry_run {
         for (digest, bytes) in &report.removed {
-            writeln!(text, "{digest}  {:>11}", ByteSize(*bytes))?;
+            let pinned = if pinned.contains(digest) { "  pinned" } else { "" };
+            writeln!(text, "{digest}  {:>11}{pinned}", ByteSize(*bytes))?;
         }
     }
     let removed = if dry_run { "would remove" } else { "removed" };

@@ -1,5 +1,7 @@
 //! `cache list`: the layers, the most recently used first.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
@@ -15,7 +17,8 @@ pub(super) async fn layers(disk: &DiskTier) -> Result<Vec<LayerStat>> {
     Ok(layers)
 }
 
-pub(super) async fn run(disk: &DiskTier, json: bool) -> Result<()> {
+/// One of several directories is named above its layers, as `ls` does.
+pub(super) async fn run(disk: &DiskTier, one_of_several: bool, json: bool) -> Result<()> {
     let layers = layers(disk).await?;
     if json {
         let layers: Vec<_> = layers
@@ -30,11 +33,14 @@ pub(super) async fn run(disk: &DiskTier, json: bool) -> Result<()> {
             .collect();
         return output::json(&json!({ "tier": disk.name(), "dir": disk.dir(), "layers": layers }));
     }
-    let lines: String = layers
-        .iter()
-        .map(|layer| format!("{}  {:>11}\n", layer.digest, ByteSize(layer.len)))
-        .collect();
-    output::write(lines.as_bytes())
+    let mut text = String::new();
+    if one_of_several {
+        writeln!(text, "{}:", disk.dir().display())?;
+    }
+    for layer in layers {
+        writeln!(text, "{}  {:>11}", layer.digest, ByteSize(layer.len))?;
+    }
+    output::write(text.as_bytes())
 }
 
 /// Seconds since the Unix epoch.

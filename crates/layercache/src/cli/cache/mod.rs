@@ -21,8 +21,17 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
     if disks.is_empty() {
         bail!("the configuration has no tier of the kind `disk`, which these commands look after: add one");
     }
+    for disk in &disks {
+        let path = disk.dir();
+        if matches!(tokio::fs::try_exists(path).await, Ok(false)) {
+            tracing::warn!(path = %path.display(), "the cache directory is not there: is it mistyped, or has nothing been brought yet?");
+        }
+    }
     match command {
-        Cache::List(format) => each(&disks, async |disk| list::run(disk, format.json).await).await,
+        Cache::List(format) => {
+            let several = disks.len() > 1;
+            each(&disks, async |disk| list::run(disk, several, format.json).await).await
+        }
         Cache::Usage(format) => each(&disks, async |disk| usage::run(disk, format.json).await).await,
         Cache::Verify(verify) => verify::run(context, &disks, &verify).await,
         Cache::Gc(gc) => gc::run(context, &disks, &gc).await,

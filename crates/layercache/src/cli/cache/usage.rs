@@ -177,11 +177,18 @@ fn to_json(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Val
 
 fn to_text(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Result<String> {
     let usage = &contents.usage;
-    let limit = usage
-        .max_bytes
-        .map_or_else(|| "no limit".to_owned(), |max| ByteSize(max).to_string());
+    let limit = match usage.max_bytes {
+        None => "no `max_bytes`".to_owned(),
+        Some(max) if usage.bytes > max => {
+            format!(
+                "more than `max_bytes`, {}: the next fill evicts, or `cache gc`",
+                ByteSize(max)
+            )
+        }
+        Some(max) => format!("`max_bytes`: {}", ByteSize(max)),
+    };
     let mut text = format!(
-        "directory  {}\nlayers     {}\nbytes      {} (limit: {limit})\nfree       {} (kept free: {})\n",
+        "directory  {}\nlayers     {}\nbytes      {} ({limit})\nfree       {} (`min_free_bytes`: {})\n",
         disk.dir().display(),
         usage.layers,
         ByteSize(usage.bytes),
@@ -239,10 +246,20 @@ fn to_text(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Res
         text.push_str("\nevicted next\n");
     }
     for layer in contents.layers.iter().take(SHOWN) {
-        let (bytes, standing) = (ByteSize(layer.bytes), standing(layer.standing));
-        writeln!(text, "  {}  {bytes:>11}  {standing}", layer.digest)?;
+        let (bytes, why) = (ByteSize(layer.bytes), in_words(layer.standing));
+        writeln!(text, "  {}  {bytes:>11}  {why}", layer.digest)?;
     }
     Ok(text)
+}
+
+fn in_words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Probation => "not used again yet, or not for long",
+        Standing::InUse => "used again",
+        Standing::Open => "open in a process",
+        Standing::Pinned => "pinned",
+        _ => "other",
+    }
 }
 
 fn standing(standing: Standing) -> &'static str {

@@ -1,6 +1,5 @@
 //! `layercache explain`, and what `pull` tells of each layer.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -240,43 +239,27 @@ fn pull_tells_of_a_layer_that_it_copies_between_shared_tiers() {
     assert_eq!(lines.len(), 2);
 }
 
-/// The lock of the layer cannot be had, so that it is read at the registry; and while it is, it gets into the directory otherwise. `pull`
-/// told that it was already there, and not what it had fetched.
 #[test]
-fn pull_tells_of_what_it_has_read_whoever_keeps_it() {
+fn a_layer_that_nothing_keeps_is_not_fetched_again_and_the_reason_is_told() {
+    let (registry, fetches) = image();
     let sandbox = Sandbox::new();
-    let image = Image::of_files(&[("usr/bin/tool", &noise(100_000))]);
-    let (digest, size) = (image.digest(0).to_owned(), image.blobs[image.digest(0)].len());
-    let (cache, aside) = (sandbox.cache_dir(), sandbox.path("aside"));
-    let (wanted, from, to) = (digest.clone(), aside.clone(), cache.clone());
-    let registry = Registry::of_image(image, move |asked| {
-        if asked.name() == wanted && from.is_dir() {
-            move_layer(&from, &to);
-        }
-        None
-    });
-    sandbox.succeed(["pull", &registry.image()]);
-    std::fs::create_dir(&aside).unwrap();
-    move_layer(&cache, &aside);
-    let lock = cache.join("lock").join(digest.strip_prefix("sha256:").unwrap());
-    std::fs::create_dir_all(lock).unwrap();
-
-    // With warnings about the lock.
-    let outcome = sandbox.run(["pull", "--json", &registry.image()]);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let pulled = outcome.json_lines();
-    assert_eq!(
-        (&pulled[0]["source"], &pulled[0]["tier"]),
-        (&"registry".into(), &"disk".into())
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\nmax_bytes = 5000\n[[tier]]\nkind = \"registry\"",
     );
-    assert_eq!(pulled[0]["moved_bytes"], size);
-}
-
-fn move_layer(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let name = entry.unwrap().file_name();
-        if name.to_str().unwrap().starts_with("layer-") {
-            std::fs::rename(from.join(&name), to.join(&name)).unwrap();
-        }
+    let outcome = sandbox.run(["--config", config.to_str().unwrap(), "pull", &registry.image()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let line = outcome.stderr.lines().last().unwrap();
+    for words in [" is not brought: no tier keeps it: disk: ", "max_bytes"] {
+        assert!(line.contains(words), "{words:?} is missing: {line}");
     }
+    // Each once, and the one that does not fit for whoever would read it nevertheless.
+    let asked = fetches.load(Ordering::Relaxed);
+    assert!(asked <= 3, "{asked} requests for two layers");
+    assert_eq!(
+        outcome.stderr.matches("tier not filled").count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
 }
