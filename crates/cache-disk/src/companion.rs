@@ -22,9 +22,10 @@ impl DiskTier {
         let name = check_companion_kind(kind).map(|()| file_name(digest, kind));
         let store = self.store.clone();
         let read = async {
-            blocking(move || match store.directory.if_there()? {
-                Some(dir) => read(&dir, &name?, max_len),
-                None => Ok(None),
+            blocking(move || {
+                let name = name?;
+                let dir = store.directory.if_there()?;
+                dir.map_or(Ok(None), |dir| read(&dir, &name, max_len))
             })
             .await?
         };

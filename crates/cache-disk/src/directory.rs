@@ -66,7 +66,7 @@ impl Directory {
 
     /// The error of what needs it to be there.
     pub(crate) fn absent(&self) -> Error {
-        let why = "is not there: name the one that is meant, or bring a layer, which creates it";
+        let why = "is not there: name the one that is meant";
         refusal(&self.path, why)
     }
 
@@ -312,7 +312,7 @@ fn why_not_opened(path: &Path) -> &'static str {
         Ok(FileType::Symlink) => "is a symbolic link: name the directory that it points to",
         Ok(FileType::Directory) => "cannot be opened: change its permissions",
         Ok(_) => "is not a directory: choose another path or remove the file",
-        Err(_) => "cannot be created: choose another directory",
+        Err(_) => "cannot be reached or created: choose another directory",
     }
 }
 

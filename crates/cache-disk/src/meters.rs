@@ -65,7 +65,7 @@ impl DiskTier {
     ) -> Result<()> {
         let looking = async {
             let turn = Arc::clone(&self.store.looking).acquire_owned().await;
-            self.off_the_runtime("usage", move |store, dir| {
+            self.off_the_runtime_or("usage", Store::no_usage, move |store, dir| {
                 let _turn = turn;
                 look(store, dir)
             })

@@ -136,8 +136,10 @@ impl Store {
 
     fn evidence(&self, dir: &Handle) -> Vec<Evidence> {
         let found = evidence(dir).map_err(|error| failure("look into the quarantine", error));
-        let so = "what is in quarantine is left alone, and counts as nothing";
-        self.quarantine_unread.note(found.as_ref().err(), so);
+        self.quarantine_unread.note(
+            found.as_ref().err(),
+            "what is in quarantine is left alone, and counts as nothing",
+        );
         found.unwrap_or_default()
     }
 }

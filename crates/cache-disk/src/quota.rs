@@ -48,7 +48,7 @@ impl Store {
             while missing()? > 0 {
                 if evicted.bytes == 0 || waited >= FREEING_WAIT {
                     return Err(Error::unavailable(format!(
-                        "the disk is full: {} bytes of it are to be left free",
+                        "the disk is full: `min_free_bytes` leaves {} bytes of it free",
                         self.config.min_free_bytes
                     )));
                 }
@@ -87,7 +87,7 @@ impl Store {
     }
 
     fn make_room_in_quota(&self, dir: &Handle, keep: &Digest, incoming: u64, max: u64) -> Result<()> {
-        let mut waited = Duration::ZERO;
+        let begun = Instant::now();
         loop {
             let used: u64 = self.scan(dir)?.values().map(|files| files.bytes).sum();
             let used = used.saturating_add(self.quarantined(dir).bytes);
@@ -96,13 +96,12 @@ impl Store {
                 return Ok(());
             }
             // A layer is there a moment before whoever has filled it gives its lock back.
-            if waited >= FREEING_WAIT {
+            if begun.elapsed() >= FREEING_WAIT {
                 return Err(Error::unavailable(format!(
                     "no room within the quota of {max} bytes: the other layers are being filled or removed"
                 )));
             }
             thread::sleep(POLL);
-            waited += POLL;
         }
     }
 

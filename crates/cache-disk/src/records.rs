@@ -163,8 +163,10 @@ impl Store {
     }
 
     fn note_unread(&self, error: Option<&Error>) {
-        let so = "images count as not remembered and not pinned whose records cannot be read";
-        self.records_unread.note(error, so);
+        self.records_unread.note(
+            error,
+            "images count as not remembered and not pinned whose records cannot be read",
+        );
     }
 
     /// The layers that an image has which is pinned. Blocks.

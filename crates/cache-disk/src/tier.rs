@@ -76,7 +76,9 @@ impl DiskTier {
     pub fn open(config: DiskConfig) -> Result<Self> {
         let name: Arc<str> = config.name.as_str().into();
         let directory = Directory::open(&config).map_err(|error| error.at(&name, "open the directory"))?;
-        tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
+        if directory.still_there().is_some() {
+            tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
+        }
         if config.create {
             // Whoever finds all layers in the cache fills none, and would leave what a killed process has left.
             report(directory.current().and_then(|dir| {
@@ -115,7 +117,7 @@ impl DiskTier {
         let store = Arc::clone(&self.store);
         let checked = blocking(move || {
             store.directory.check()?;
-            let there = store.directory.if_there()?;
+            let there = store.directory.still_there();
             there.map_or(Ok(()), |dir| store.scan(&dir).map(drop))
         });
         checked

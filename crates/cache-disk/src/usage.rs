@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// That of a directory that is not there.
-    fn no_usage(&self) -> Result<DiskUsage> {
+    pub(crate) fn no_usage(&self) -> Result<DiskUsage> {
         let free_bytes = self.directory.free_bytes_of_parent();
         let free_bytes = free_bytes.map_err(|error| failure("examine the disk", error))?;
         Ok(DiskUsage {

@@ -117,8 +117,10 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error
 /// A number of things. The error of another value says so, in no words of the language that this is written in.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let value = toml::Value::deserialize(deserializer)?;
-    let count = value.as_integer().and_then(|count| count.try_into().ok());
-    count.ok_or_else(|| D::Error::custom("expected a number"))
+    let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
+    count
+        .filter(|count| *count > 0)
+        .ok_or_else(|| D::Error::custom("expected a whole number from 1"))
 }
 
 fn default_max_layer_bytes() -> ByteSize {

@@ -82,6 +82,11 @@ impl FromStr for ImageLocation {
     /// [`ErrorKind::Invalid`](cache_core::ErrorKind::Invalid) for a missing path or what is no image reference.
     fn from_str(text: &str) -> Result<Self, Error> {
         let Some((origin, rest)) = split_file_locator(text) else {
+            if text.starts_with(['/', '.', '~']) {
+                return Err(Error::invalid(format!(
+                    "a path says what is there: `{OCI_LAYOUT}:PATH`, `{OCI_ARCHIVE}:PATH` or `{DOCKER_ARCHIVE}:PATH`"
+                )));
+            }
             return text.parse().map(Self::Registry);
         };
         let (path, tag) = match rest.split_once(':') {
@@ -146,6 +151,13 @@ mod tests {
             ("oci-archive:image.tar", "oci-archive"),
         ] {
             assert_eq!(ImageLocation::origin_of(locator), origin);
+        }
+        for path in ["/srv/image", "./image.tar", "../image.tar", "~/image"] {
+            let error = path.parse::<ImageLocation>().unwrap_err();
+            assert!(
+                error.message().contains("`oci:PATH`, `oci-archive:PATH`"),
+                "{error}"
+            );
         }
         let archive: ImageLocation = "docker-archive:image.tar:app:v1".parse().unwrap();
         let (path, tag) = ("image.tar".into(), Some("app:v1".into()));

@@ -11,6 +11,21 @@ const PAGE: &str = "docs/operations.md";
 const HEADING: &str = "\n## Log\n";
 /// What a command tells whoever runs it.
 const COMMANDS: &str = "crates/layercache/src/cli/";
+/// How an event begins, of each level that operators read.
+const LEVELS: [(&str, &str); 5] = [
+    ("error", "tracing::error!("),
+    ("warn", "tracing::warn!("),
+    ("warn", "unread.note("),
+    ("info", "tracing::info!("),
+    ("debug", "tracing::debug!("),
+];
+
+/// An event that is logged, or a row about one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Event<'a> {
+    level: &'a str,
+    text: &'a str,
+}
 
 /// What is wrong with the table of events, given the sources with their paths.
 pub(super) fn problems(sources: &[(String, String)]) -> Result<Vec<String>> {
@@ -18,60 +33,61 @@ pub(super) fn problems(sources: &[(String, String)]) -> Result<Vec<String>> {
     let (_, behind) = page
         .split_once(HEADING)
         .context("the page has no section of the log")?;
-    let section = behind.split("\n## ").next().unwrap_or_default();
-    let library: Vec<_> = sources
+    let rows: Vec<_> = rows(behind.split("\n## ").next().unwrap_or_default()).collect();
+    let logged: Vec<_> = sources
         .iter()
         .filter(|(path, _)| {
             path.contains("/src/") && path.starts_with("crates/") && !path.starts_with(COMMANDS)
         })
         .filter(|(path, _)| !FOR_TESTS.iter().any(|part| path.contains(part)))
+        .flat_map(|(path, text)| {
+            let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
+            events(code).map(move |event| (path, event))
+        })
         .collect();
     let mut problems = Vec::new();
-    for (path, text) in &library {
-        let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
-        for event in events(code).filter(|event| !rows(section).any(|row| is_same(row, event))) {
+    for (path, event) in &logged {
+        if event.level != "debug" && !rows.iter().any(|row| is_same(row, event)) {
+            let Event { level, text } = event;
             problems.push(format!(
-                "{path}: the event \"{event}\" is not in the table of {PAGE}"
+                "{path}: the {level} \"{text}\" is not in the table of {PAGE}"
             ));
         }
     }
-    for row in rows(section) {
-        let begins = row.split('…').next().unwrap_or_default();
-        if !library
-            .iter()
-            .any(|(_, text)| text.contains(&format!("\"{begins}")))
-        {
-            problems.push(format!("{PAGE}: nothing logs `{row}`"));
+    for row in &rows {
+        if !logged.iter().any(|(_, event)| is_same(row, event)) {
+            problems.push(format!("{PAGE}: nothing logs the {} `{}`", row.level, row.text));
         }
     }
     Ok(problems)
 }
 
-/// The events in the first column, where … stands for what differs.
-fn rows(section: &str) -> impl Iterator<Item = &str> {
+/// The events in the first columns, where … stands for what differs.
+fn rows(section: &str) -> impl Iterator<Item = Event<'_>> {
     section.lines().filter_map(|line| {
-        line.strip_prefix("| `")?
-            .split_once("` |")
-            .map(|(event, _)| event)
+        let (text, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let (level, _) = rest.split_once(" |")?;
+        Some(Event { level, text })
     })
 }
 
 /// Whether a row is about the event that is logged with this text.
-fn is_same(row: &str, event: &str) -> bool {
-    match (row.split_once('…'), event.split_once('{')) {
-        (Some((row, _)), Some((event, _))) => row == event,
-        _ => row == event,
-    }
+fn is_same(row: &Event<'_>, event: &Event<'_>) -> bool {
+    row.level == event.level
+        && match (row.text.split_once('…'), event.text.split_once('{')) {
+            (Some((row, _)), Some((event, _))) => row == event,
+            _ => row.text == event.text,
+        }
 }
 
-/// The texts of the events of some code, but those that the debugging of it is for. What is put together elsewhere is passed over.
-fn events(code: &str) -> impl Iterator<Item = &str> {
-    let logged = |level: &'static str| code.split(level).skip(1);
-    ["tracing::error!(", "tracing::warn!(", "tracing::info!("]
-        .into_iter()
-        .flat_map(logged)
-        .filter_map(text_of)
-        .filter(|text| !text.starts_with('{'))
+/// The events of some code.
+fn events(code: &str) -> impl Iterator<Item = Event<'_>> {
+    LEVELS.into_iter().flat_map(move |(level, begins)| {
+        let texts = code.split(begins).skip(1).filter_map(text_of);
+        // A text that is handed on is found where it is handed to.
+        let texts = texts.filter(|text| !text.starts_with('{'));
+        texts.map(move |text| Event { level, text })
+    })
 }
 
 /// The last literal of the arguments at the beginning of `code`.
@@ -104,21 +120,36 @@ fn text_of(code: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn event<'a>(level: &'a str, text: &'a str) -> Event<'a> {
+        Event { level, text }
+    }
+
     #[test]
     fn events_are_found_with_their_texts() {
         let code = "tracing::warn!(\n    error = chain(\"x)\", \"\\\"y\"),\n    \"it is\n\");\ntracing::debug!(\"no\");\
                     tracing::info!(%a, \"opens for {s:.1} s\"); tracing::warn!(%error, \"{so}\")";
-        assert_eq!(
-            events(code).collect::<Vec<_>>(),
-            ["it is\n", "opens for {s:.1} s"]
-        );
+        let found: Vec<_> = events(code).collect();
+        let expected = [
+            event("warn", "it is\n"),
+            event("info", "opens for {s:.1} s"),
+            event("debug", "no"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn a_row_is_about_an_event() {
-        let section = "| event | means |\n|---|---|\n| `it is` | x |\n| `opens for …` | y |\n";
-        assert_eq!(rows(section).collect::<Vec<_>>(), ["it is", "opens for …"]);
-        assert!(is_same("it is", "it is") && is_same("opens for …", "opens for {s:.1} s"));
-        assert!(!is_same("it is", "it is not") && !is_same("opens …", "opens for {s:.1} s"));
+        let section = "| event | level | means |\n|---|---|---|\n| `it is` | warn | x |\n| `opens for …` | info | y |\n";
+        let rows: Vec<_> = rows(section).collect();
+        assert_eq!(rows, [event("warn", "it is"), event("info", "opens for …")]);
+        assert!(is_same(&rows[0], &event("warn", "it is")));
+        assert!(is_same(&rows[1], &event("info", "opens for {s:.1} s")));
+        for (row, other) in [
+            (0, event("warn", "it is not")),
+            (0, event("info", "it is")),
+            (1, event("info", "opens {s:.1} s")),
+        ] {
+            assert!(!is_same(&rows[row], &other), "{other:?}");
+        }
     }
 }

@@ -157,8 +157,10 @@ impl Pilot {
                 .refute(error.at(&self.cache.0.name, "read").of_layer(&layer.digest));
         }
         route.outcomes.passed_over();
-        hit.refused = route.refused.take();
         let cache = &self.cache.0;
+        // One that had refused may have been asked again, and has taken it.
+        let holder = cache.sources[hit.source].source.name();
+        hit.refused = route.refused.take().filter(|error| error.tier() != Some(holder));
         hit.copied_to = cache
             .write_back
             .start(cache, layer, &hit, missed, route.lease.take())

@@ -201,7 +201,14 @@ mod tests {
     struct Store {
         layer: Bytes,
         wrong: Option<usize>,
+        damage: fn(Bytes) -> Bytes,
         fetched: Arc<Mutex<Vec<usize>>>,
+    }
+
+    fn flipped(bytes: Bytes) -> Bytes {
+        let mut bytes = bytes.to_vec();
+        bytes[0] ^= 1;
+        bytes.into()
     }
 
     #[async_trait]
@@ -214,9 +221,7 @@ mod tests {
                     let start = chunk * chunk_len;
                     let bytes = self.layer.slice(start..(start + chunk_len).min(self.layer.len()));
                     if self.wrong == Some(chunk) {
-                        let mut wrong = bytes.to_vec();
-                        wrong[0] ^= 1;
-                        return wrong.into();
+                        return (self.damage)(bytes);
                     }
                     bytes
                 })
@@ -232,6 +237,16 @@ mod tests {
         recent: usize,
         plan: FetchPlan,
     ) -> (Bytes, Fetched, Arc<ChunkedReader<Store>>) {
+        damaged_reader(len, wrong, flipped, recent, plan)
+    }
+
+    fn damaged_reader(
+        len: usize,
+        wrong: Option<usize>,
+        damage: fn(Bytes) -> Bytes,
+        recent: usize,
+        plan: FetchPlan,
+    ) -> (Bytes, Fetched, Arc<ChunkedReader<Store>>) {
         let layer: Bytes = (0..len)
             .map(|i| (i % 251) as u8 ^ (i / 4096) as u8)
             .collect::<Vec<_>>()
@@ -243,6 +258,7 @@ mod tests {
         let store = Store {
             layer: layer.clone(),
             wrong,
+            damage,
             fetched: Arc::clone(&fetched),
         };
         let recent = Arc::new(RecentChunks::new(recent));
@@ -288,11 +304,28 @@ mod tests {
             (error.tier(), error.layer()),
             (Some("far"), Some(&Digest::sha256_of(b"blob")))
         );
-        assert!(error.to_string().contains("chunk 2"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("chunk 2 of the layer does not match its hash"),
+            "{error}"
+        );
 
         let pieces: Vec<_> = reader.stream(0).collect().await;
         assert_eq!(pieces.len(), 3);
         assert!(pieces[..2].iter().all(Result::is_ok) && pieces[2].is_err());
+    }
+
+    #[tokio::test]
+    async fn a_chunk_of_another_length_is_an_error_that_says_so() {
+        let cut = |bytes: Bytes| bytes.slice(1..);
+        let (_, _, reader) = damaged_reader(CHUNK_LEN as usize, Some(0), cut, 8, PLAN);
+        let error = reader.read_bytes(0, 1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(
+            error.to_string().contains("has 524287 bytes instead of 524288"),
+            "{error}"
+        );
     }
 
     proptest! {
@@ -307,6 +340,7 @@ mod tests {
             recent in 0usize..3,
         ) {
             let (layer, _, reader) = reader(len, None, recent, FetchPlan { chunks_per_fetch, in_flight });
+            assert_eq!(reader.len(), Some(len as u64));
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let start = offset.min(len);

@@ -34,6 +34,8 @@ mod tests {
             let paused = pause(first, longest, count).as_millis();
             assert!((full / 2..=full).contains(&paused), "{count}: {paused}");
         }
-        assert!(pause(Duration::MAX, Duration::MAX, u32::MAX) <= LONGEST);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(full_pause(Duration::MAX, Duration::MAX, u32::MAX), day);
+        assert!(pause(Duration::MAX, Duration::MAX, u32::MAX) <= day);
     }
 }

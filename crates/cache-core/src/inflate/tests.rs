@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cache_testkit::Recorded;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use proptest::prelude::*;
 
@@ -178,9 +179,15 @@ async fn a_blob_that_is_named_rightly_but_does_not_inflate_is_corrupt() {
         [&zstd[..], b"trailing garbage"].concat(),
     ];
     for blob in wrong {
+        let format = if blob.starts_with(&[0x1f, 0x8b]) {
+            "gzip"
+        } else {
+            "zstd"
+        };
         let error = failure(Blob::new(blob.clone()), &descriptor(&blob, &layer)).await;
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.message().contains("is not a valid"), "{error}");
+        let words = format!("is not a valid {format} stream");
+        assert!(error.message().contains(&words), "{error}");
     }
 }
 
@@ -214,6 +221,30 @@ async fn a_bomb_stops_at_the_limit() {
         assert_eq!(error.kind(), ErrorKind::Permanent);
         assert!(error.message().contains("max_layer_bytes (1048576)"), "{error}");
         assert!(inflater.stats().bytes() <= (1 << 20) + 256 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn a_layer_as_long_as_the_limit_is_inflated_and_counted_and_one_byte_more_is_refused() {
+    // Neither ends with a piece.
+    for len in [1000, 700_000] {
+        let layer = layer_bytes(len);
+        let blob = gzip(&layer);
+        let recorded = Recorded::default();
+        let _listening = recorded.listen();
+        for (limit, fits) in [(len as u64, true), (len as u64 - 1, false), (1, false)] {
+            let inflater = Inflater::new(InflateLimits::default().with_max_layer_bytes(limit));
+            let blob = Arc::new(Blob::new(blob.clone()));
+            let reader = inflater.reader("origin", &descriptor(&blob.bytes, &layer), blob);
+            assert_eq!(inflated(reader, 0).await.is_ok(), fits, "{len} of {limit}");
+            let stats = inflater.stats();
+            assert!(
+                stats.inflates() == 1 && stats.busy() > Duration::ZERO,
+                "{stats:?}"
+            );
+        }
+        assert_eq!(recorded.value("layercache_inflates_total", &[]), 3.0);
+        assert_eq!(recorded.samples("layercache_inflate_seconds", &[]).len(), 3);
     }
 }
 

@@ -120,4 +120,17 @@ mod tests {
         assert_eq!(tally.add(3 * BUNDLE_BYTES), bundle(2, 4 * BUNDLE_BYTES - 1));
         assert_eq!(tally.add(1), bundle(1, 1));
     }
+
+    #[test]
+    fn a_bundle_may_be_full_in_both_ways_at_once() {
+        let tally = Tally::default();
+        for _ in 1..BUNDLE {
+            assert_eq!(tally.add(1), None);
+        }
+        let bundle = Reads {
+            reads: BUNDLE,
+            bytes: BUNDLE - 1 + BUNDLE_BYTES,
+        };
+        assert_eq!(tally.add(BUNDLE_BYTES), Some(bundle));
+    }
 }

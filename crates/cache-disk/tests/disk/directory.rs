@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use cache_core::{ErrorKind, LayerSource, Tier};
-use cache_disk::{DiskTier, Peek};
+use cache_disk::{DiskTier, Peek, Verification};
 use futures_util::StreamExt;
 use rustix::fs::IFlags;
 
@@ -54,14 +54,17 @@ async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers()
     assert!(tier.list().next().await.is_none());
     let contents = tier.contents().await.unwrap();
     assert!(contents.layers.is_empty() && contents.images.is_empty());
-    let usage = tier.usage().await.unwrap();
-    assert_eq!(contents.usage, usage);
-    assert_eq!((usage.layers, usage.bytes, usage.max_bytes), (0, 0, Some(1000)));
-    assert!(usage.free_bytes > 0);
+    for usage in [contents.usage, tier.usage().await.unwrap()] {
+        assert_eq!((usage.layers, usage.bytes, usage.max_bytes), (0, 0, Some(1000)));
+        assert!(usage.free_bytes > 0);
+    }
     assert_eq!(tier.gc(Some(0)).await.unwrap().layers, 0);
     assert_eq!(tier.clear().await.unwrap().layers, 0);
     assert!(!tier.remove(&digest).await.unwrap());
     assert!(!tier.quarantine(&digest).await.unwrap());
+    let verified = tier.verify(&digest, |_| {}).await.unwrap();
+    assert!(matches!(verified, Verification::Absent));
+    tier.sample_metrics().await.unwrap();
     assert!(!tier.unpin_image("image", "linux/amd64").await.unwrap());
     assert!(tier.read_companion(&digest, "tree", 100).await.unwrap().is_none());
     let error = tier.create(&layer.descriptor).await.unwrap_err();
@@ -81,6 +84,11 @@ async fn a_directory_that_cannot_be_created_or_used_is_found_out_without_creatin
     let open = |dir: &Path| DiskTier::builder(dir).with_create(false).open();
     let tier = open(&root.path().join("clip")).unwrap();
     tier.check().await.unwrap();
+    // One that would be created for a layer is not for this.
+    let created = DiskTier::builder(root.path().join("created")).open().unwrap();
+    fs::remove_dir_all(created.dir()).unwrap();
+    created.check().await.unwrap();
+    assert!(!created.dir().exists());
     // What stands in its place now, or makes it impossible.
     fs::write(root.path().join("clip"), "").unwrap();
     let error = tier.check().await.unwrap_err();
@@ -112,7 +120,7 @@ fn a_file_is_refused() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("file"), "").unwrap();
     assert!(refusal(&root.path().join("file")).contains("not a directory"));
-    assert!(refusal(&root.path().join("file/below")).contains("cannot be created"));
+    assert!(refusal(&root.path().join("file/below")).contains("cannot be reached or created"));
 }
 
 #[test]

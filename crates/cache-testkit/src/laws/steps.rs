@@ -99,6 +99,11 @@ pub(super) async fn right(reader: &Arc<dyn LayerReader>, sample: &Sample) {
     if let Some(len) = reader.len() {
         assert_eq!(len, sample.len(), "the length of the layer");
     }
+    assert_eq!(
+        reader.is_empty(),
+        reader.len() == Some(0),
+        "whether the layer is empty"
+    );
     let read = reader.read_bytes(0, sample.bytes.len() + 1).await;
     equal(&well(read, "reading"), &sample.bytes, "a read of the layer");
     let streamed = streamed(reader, 0).await;

@@ -105,7 +105,7 @@ pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
     Ok(config)
 }
 
-/// Which mirrors there are, in words. Their URLs hold no credentials, or they would not have been taken.
+/// Which mirrors there are, in words. Neither URLs nor hosts hold credentials, or they would not have been taken.
 fn mirrors(config: &RegistryConfig) -> Option<String> {
     let of = |(host, bases): (&String, &Vec<String>)| format!("{host} by {}", bases.join(", "));
     let each: Vec<_> = config
@@ -212,6 +212,10 @@ mod tests {
             create: true,
         };
         for (toml, words) in [
+            (
+                format!("mirrors.{URL} = [\"https://mirror.invalid\"]"),
+                "expected HOST or HOST:PORT",
+            ),
             (format!("mirrors = {URL}"), "lists of base URLs"),
             (format!("mirrors = [{URL}]"), "lists of base URLs"),
             (format!("mirrors.\"docker.io\" = {URL}"), "lists of base URLs"),
@@ -221,7 +225,10 @@ mod tests {
                 "lists of base URLs",
             ),
             (format!("mirrors.{URL} = \"docker.io\""), "lists of base URLs"),
-            (format!("mirrors.{URL} = [\"docker.io\"]"), "docker.io"),
+            (
+                format!("mirrors.{URL} = [\"docker.io\"]"),
+                "expected HOST or HOST:PORT",
+            ),
             (format!("mirrors.\"docker.io\" = [{URL}]"), "mirror.invalid"),
             (format!("plain_http = {URL}"), "list of hosts"),
             (format!("plain_http = {{ a = {URL} }}"), "list of hosts"),

@@ -49,7 +49,7 @@ pub(super) fn read_file(path: &Path) -> Result<Secret, String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_LEN + 3).read_to_end(&mut bytes))
-        .map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
+        .map_err(|error| format!("the file cannot be read ({error})"))?;
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     Secret::new(line.strip_suffix(b"\r").unwrap_or(line))
 }
@@ -138,7 +138,7 @@ mod tests {
             ),
             (
                 format!("seal_key_file = \"/{PLANTED}\""),
-                "`seal_key_file`: the file cannot be read (entity not found)",
+                "`seal_key_file`: the file cannot be read (No such file or directory",
             ),
             (format!("seal_key_file = {:?}", dir.path()), "cannot be read"),
             (

@@ -169,10 +169,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it is about what is there, or takes some of that away, and brings nothing.
+    /// Whether it is about what is there, or takes some of that away: nothing is brought into a directory that is not there.
     pub(crate) fn only_looks(&self) -> bool {
         match self {
-            Self::Explain(_) | Self::Config(_) => true,
+            Self::Explain(_) | Self::Inspect(_) | Self::Config(_) => true,
             Self::Cache(command) => !matches!(command, super::cache::Cache::Pin(_)),
             _ => false,
         }
@@ -247,8 +247,13 @@ pub(crate) struct Push {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Scrape {
     /// While it runs, serve metrics at http://IP:PORT/metrics, as Prometheus reads them; port 0 is any that is free
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, as in 127.0.0.1:9190 or [::1]:9190".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ pub(super) struct Brought {
     /// The name of the source that the bytes came from.
     source: String,
     /// The name of the tier that holds them.
-    tier: String,
+    pub(super) tier: String,
     /// The names of the tiers that get a copy from there, if need be after `pull` has told of the layer.
     copied_to: Vec<String>,
     /// Bytes that the source has sent, or is to send for those copies; `None` where it is an origin, and the image does not tell the

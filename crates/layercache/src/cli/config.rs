@@ -6,13 +6,16 @@ use layercache::{Answer, Kinds, SourceCheck};
 use serde_json::{Value, json};
 
 use super::args::{Global, Json};
-use super::context::{Context, configuration};
+use super::context::{Context, configuration, placed};
 use super::output;
 
 /// Prints the effective configuration. Makes nothing of it: it is for looking into what does not work.
 pub(super) fn show(global: &Global, format: &Json) -> Result<()> {
     let kinds = Kinds::builtin();
-    let shown = configuration(global, &kinds)?.show(&kinds)?;
+    let builder = configuration(global, &kinds)?;
+    let shown = builder
+        .show(&kinds)
+        .map_err(|error| placed(global, &builder, error))?;
     match format.json {
         true => output::json(&shown),
         false => output::write(shown.to_string().as_bytes()),
@@ -33,6 +36,7 @@ pub(super) async fn check(context: &Context, format: Json) -> Result<()> {
         let lines: String = sources.iter().map(to_lines).collect();
         output::write(lines.as_bytes())?;
     }
+    warn_of_what_is_never_filled(context, &sources);
     let failed = sources.iter().filter_map(|source| match &source.answer {
         Answer::Failed(_) => Some(format!("`{}`", source.name)),
         _ => None,
@@ -42,6 +46,22 @@ pub(super) async fn check(context: &Context, format: Json) -> Result<()> {
         bail!("{} cannot be used now", failed.join(", "));
     }
     Ok(())
+}
+
+/// A tier behind a source that has every layer: that is asked first, and copied into what stands in front of it.
+fn warn_of_what_is_never_filled(context: &Context, sources: &[SourceCheck]) {
+    let mut origin = None;
+    for source in sources {
+        match origin {
+            None if context.stack.is_origin(&source.name) => origin = Some(&source.name),
+            Some(origin) if !context.stack.is_origin(&source.name) => tracing::warn!(
+                tier = source.name,
+                behind = origin,
+                "the tier stands behind an origin, so no layer of that is ever kept in it: move it in front"
+            ),
+            _ => {}
+        }
+    }
 }
 
 fn to_json(source: &SourceCheck) -> Value {

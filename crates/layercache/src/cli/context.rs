@@ -26,12 +26,13 @@ impl Context {
         let bars = Bars::new(global.progress);
         logging::start(global.log_format, &bars, mute);
         let kinds = Kinds::builtin();
-        let config = configuration(global, &kinds)?.build()?;
+        let builder = configuration(global, &kinds)?;
+        let config = builder.build()?;
         let stack = match only_looks {
             true => Stack::assemble_to_look(&config, &kinds),
             false => Stack::assemble(&config, &kinds),
         };
-        let stack = stack.map_err(|error| in_file(global, error))?;
+        let stack = stack.map_err(|error| placed(global, &builder, error))?;
         Ok(Self {
             stack: Arc::new(stack),
             platform: global.platform.clone(),
@@ -77,13 +78,23 @@ fn file(global: &Global) -> Option<PathBuf> {
     global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG"))
 }
 
-/// What is wrong with a configuration, behind the name of the file where it is most likely to be mended.
-fn in_file(global: &Global, error: ConfigError) -> anyhow::Error {
-    let is_found_there = !matches!(error, ConfigError::Source(_));
+/// What is wrong with a configuration, behind what it may stand in: the file, and what overrides it for the tier in question.
+pub(super) fn placed(global: &Global, builder: &ConfigBuilder, error: ConfigError) -> anyhow::Error {
+    let tier = match &error {
+        ConfigError::Tier { name, .. } => Some(name.as_str()),
+        ConfigError::Source(error) => error.tier(),
+        _ => None,
+    };
+    let file = file(global).map(|path| path.display().to_string());
+    let overrides = tier.map_or_else(Vec::new, |tier| builder.overrides_of(tier));
+    let places: Vec<_> = file
+        .into_iter()
+        .chain(overrides.into_iter().map(str::to_owned))
+        .collect();
     let error = anyhow::Error::new(error);
-    match file(global).filter(|_| is_found_there) {
-        Some(path) => error.context(path.display().to_string()),
-        None => error,
+    match places.is_empty() {
+        true => error,
+        false => error.context(places.join(", ")),
     }
 }
 

@@ -10,10 +10,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::args::LogFormat;
 use super::progress::Bars;
 
-/// What is logged when nobody asks: what the user should know, but did not fail.
-const QUIET: &str = "warn";
+/// What is logged when nobody asks: what the user should know, but did not fail. That one of many places has no credentials is not.
+const QUIET: &str = "warn,aws_config=error";
 /// What is logged when a format is asked for: what an operator greps for.
-const OPERATOR: &str = "info,cache_core=debug,cache_disk=debug";
+const OPERATOR: &str =
+    "info,cache_core=debug,cache_disk=debug,cache_remote_redis=debug,cache_remote_s3=debug";
 
 /// Ends the logs, as of a program that is being stopped: what its parts then run into is nothing to tell the user of.
 #[derive(Clone, Debug, Default)]

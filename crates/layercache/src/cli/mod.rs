@@ -123,7 +123,15 @@ fn completions(shell: clap_complete::Shell) -> Result<()> {
 }
 
 fn man(dir: &Path) -> Result<()> {
-    clap_mangen::generate_to(Arguments::command(), dir).with_context(|| dir.display().to_string())
+    clap_mangen::generate_to(with_all_told(Arguments::command()), dir)
+        .with_context(|| dir.display().to_string())
+}
+
+/// A page leaves out what `-h` does.
+fn with_all_told(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| argument.hide_short_help(false))
+        .mut_subcommands(with_all_told)
 }
 
 /// One line with all causes.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use layercache::core::LayerDescriptor;
+use layercache::core::{LayerDescriptor, LayerSource};
+use layercache::disk::Peek;
 use layercache::registry::{Image, ImageLocation};
 
 use super::args::Pull;
@@ -59,23 +60,50 @@ pub(super) async fn bring(
 ) -> Result<Pulled> {
     let image = context.resolve(location).await?;
     let (tell, layers) = (&tell, image.layers.iter().enumerate());
-    let brought: Result<Vec<(usize, u64)>> = stream::iter(layers)
+    let brought: Result<Vec<(usize, Brought)>> = stream::iter(layers)
         .map(|(number, layer)| async move {
             let brought = bring_layer(context, layer).await?;
             tell(number, &brought)?;
-            Ok((number, brought.len))
+            Ok((number, brought))
         })
         .buffer_unordered(MAX_CONCURRENT)
         .try_collect()
         .await;
-    let lengths = brought.map(|mut brought| {
-        brought.sort_unstable();
-        brought.into_iter().map(|(_, len)| len).collect::<Vec<_>>()
+    let brought = brought.map(|mut brought| {
+        brought.sort_unstable_by_key(|(number, _)| *number);
+        brought
+            .into_iter()
+            .map(|(_, brought)| brought)
+            .collect::<Vec<_>>()
     });
+    let lengths = brought
+        .as_ref()
+        .map(|brought| brought.iter().map(|brought| brought.len).collect::<Vec<_>>());
     // Where one layer has failed, others are there.
-    images::remember(context, location, &image, lengths.as_ref().ok().cloned()).await;
-    let bytes = lengths.with_context(|| location.to_string())?.iter().sum();
+    images::remember(context, location, &image, lengths.ok()).await;
+    let brought = brought.with_context(|| location.to_string())?;
+    warn_of_evicted(context, location, &image, &brought).await;
+    let bytes = brought.iter().map(|brought| brought.len).sum();
     Ok(Pulled { image, bytes })
+}
+
+/// An image that does not fit into the quota of a disk makes its own layers give way to each other.
+async fn warn_of_evicted(context: &Context, location: &ImageLocation, image: &Image, brought: &[Brought]) {
+    for disk in context.stack.disks() {
+        let mut evicted = 0;
+        for (layer, brought) in image.layers.iter().zip(brought) {
+            let gone = brought.tier == disk.name() && matches!(disk.peek(layer).await, Ok(Peek::Absent));
+            evicted += u64::from(gone);
+        }
+        if evicted > 0 {
+            tracing::warn!(
+                tier = disk.name(),
+                image = %location,
+                evicted,
+                "layers of the image had to make room again for its others, or for other images: raise `max_bytes`, or free space"
+            );
+        }
+    }
 }
 
 /// Fills the cache with one layer.
@@ -95,8 +123,9 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
         }
     };
     if arrival.came_from().is_none() {
-        // Nothing serves it, and whatever is read of it tells why.
+        // Nothing serves it, and whatever is read of it tells why; or finds it elsewhere, and brings it from there.
         arrival.reader().read_at(0, &mut [0]).await?;
+        cache.settled(&layer.digest).await;
     }
     let Some(len) = arrival.reader().len() else {
         let why = match arrival.refused() {
@@ -112,7 +141,7 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
 /// Where no tier has said.
 fn why_not_kept(context: &Context) -> &'static str {
     if !context.stack.disks().is_empty() {
-        "the tiers were asked in vain: try again"
+        "no tier stands in front of the source that has it: put the one of the kind `disk` there"
     } else if context.stack.shared_tiers().is_empty() {
         "the configuration has no tier of the kind `disk`: add one"
     } else {

@@ -171,6 +171,16 @@ impl ConfigBuilder {
         overridden.cloned().unwrap_or(SetBy::File)
     }
 
+    /// The variables and arguments that have set something of the tiers of this name, in no particular order.
+    pub fn overrides_of(&self, tier: &str) -> Vec<&str> {
+        let is_of = |position: &usize| self.tiers[*position].name() == tier;
+        self.overridden
+            .iter()
+            .filter(|((position, _), _)| position.as_ref().is_some_and(is_of))
+            .map(|(_, by)| by.name())
+            .collect()
+    }
+
     /// The configuration.
     ///
     /// # Errors
@@ -218,6 +228,8 @@ mod tests {
         builder.set_of_only("disk", "dir", "/b", argument()).unwrap();
         assert_eq!(builder.set_by(None, "early_reads"), argument());
         assert_eq!(builder.set_by(Some(0), "dir"), argument());
+        assert_eq!(builder.overrides_of("disk"), ["--flag"]);
+        assert!(builder.overrides_of("registry").is_empty());
         let config = builder.build().unwrap();
         assert!(config.early_reads);
         assert_eq!(config.tiers[0].settings["dir"].as_str(), Some("/b"));

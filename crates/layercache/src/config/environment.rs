@@ -349,7 +349,7 @@ mod tests {
         }
         assert_eq!(
             set(&[("LAYERCACHE_MAX_CONCURRENT_FILLS", "many")]).unwrap_err(),
-            "LAYERCACHE_MAX_CONCURRENT_FILLS: `max_concurrent_fills`: expected a number"
+            "LAYERCACHE_MAX_CONCURRENT_FILLS: `max_concurrent_fills`: expected a whole number from 1"
         );
         let mut builder = ConfigBuilder::default();
         let variable = ("LAYERCACHE_EARLY_READS".into(), OsString::from_vec(vec![0xff]));

@@ -68,9 +68,13 @@ impl ConfigError {
     pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or(text);
+        let mut message = one_line(error.message());
+        if message == "invalid type: map, expected a sequence" {
+            message.push_str(": a source is a table in a list, `[[tier]]`");
+        }
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self::Syntax {
-            message: one_line(error.message()),
+            message,
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
         }

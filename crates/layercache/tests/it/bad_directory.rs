@@ -49,7 +49,10 @@ fn a_path_below_a_file() {
     let sandbox = Sandbox::new();
     let file = sandbox.write("file", "precious");
     let line = refusal(&sandbox, &file.join("cache"));
-    assert_says(&line, &["cannot be created", "choose another directory"]);
+    assert_says(
+        &line,
+        &["cannot be reached or created", "choose another directory"],
+    );
     assert_eq!(line.matches("Not a directory").count(), 1, "{line}");
     let line = refusal(&sandbox, &file);
     assert_says(&line, &["is not a directory", "choose another path"]);
@@ -183,7 +186,7 @@ fn a_directory_that_is_not_there_is_not_created_by_looking_for_it() {
     check.arg(&below_a_file);
     assert_says(
         &sandbox.finish(check).failed(),
-        &["cannot be created", "choose another directory"],
+        &["cannot be reached or created", "choose another directory"],
     );
 }
 

@@ -49,7 +49,7 @@ fn a_good_registry_is_read() {
 #[test]
 fn no_such_manifest() {
     let line = refusal_of_the_manifest(|_| with(404, &[], ""));
-    assert_says(&line, &["/team/app has no manifest latest"]);
+    assert_says(&line, &["/team/app has no tag latest"]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn no_such_tag_and_no_such_repository_in_a_real_registry() {
     ] {
         let line = sandbox.fail(["pull", &format!("{host}/{image}")]);
         let (_, tag) = image.split_once([':', '@']).unwrap();
-        assert_says(&line, &[image, &format!("no manifest {tag}")]);
+        assert_says(&line, &[image, &format!(" {tag}, or is not there")]);
     }
 }
 

@@ -110,6 +110,18 @@ fn mistakes_in_the_file_are_named() {
     let mistakes = [
         (format!("earlyreads = true\n{disk}"), "earlyreads"),
         (format!("{disk}max_byte = 1"), "max_byte"),
+        (
+            "[tier]\nkind = \"disk\"".to_owned(),
+            "a source is a table in a list, `[[tier]]`",
+        ),
+        (
+            "max_concurrent_fills = 0".to_owned(),
+            "expected a whole number from 1",
+        ),
+        (
+            "max_concurrent_fills = -1".to_owned(),
+            "expected a whole number from 1",
+        ),
         (format!("{disk}max_bytes = \"much\""), "much"),
         (format!("{disk}max_bytes = \"much\""), "tier `disk` is not valid"),
         (format!("{disk}max_bytes = -1"), "max_bytes"),
@@ -272,6 +284,35 @@ fn a_tier_that_cannot_be_reached_is_told_from_one_that_can() {
 }
 
 #[test]
+fn a_tier_that_is_never_filled_is_warned_of() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::of_image(Image::of_files(&[("etc/hello", b"hello")]), |_| None);
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"registry\"\n[[tier]]\nkind = \"disk\"\n",
+    );
+    let config = config.to_str().unwrap();
+    sandbox.run(["--config", config, "config", "check"]);
+    let checked = sandbox.run(["--config", config, "config", "check"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    for words in [
+        "the tier stands behind an origin",
+        "tier=\"disk\" behind=\"registry\"",
+    ] {
+        assert!(
+            checked.stderr.contains(words),
+            "{words:?} is missing: {}",
+            checked.stderr
+        );
+    }
+    let line = sandbox.fail(["--config", config, "pull", &registry.image()]);
+    assert!(
+        line.contains("no tier stands in front of the source that has it"),
+        "{line}"
+    );
+}
+
+#[test]
 fn mirrors_are_asked() {
     let sandbox = Sandbox::new();
     let config = sandbox.write(
@@ -281,7 +322,7 @@ fn mirrors_are_asked() {
     let outcome = sandbox.finish(sandbox.command(["--config", config.to_str().unwrap(), "config", "check"]));
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     for words in [
-        "registry  failed: registry: check: not every mirror can be used: 127.0.0.1:1 cannot be reached: ",
+        "registry  failed: registry: check: not every mirror can be used: http://127.0.0.1:1/hub: 127.0.0.1:1 cannot be reached: ",
         "\n  at          docker.io by http://127.0.0.1:1/hub\n",
     ] {
         assert!(

@@ -53,12 +53,7 @@ fn any_image_will_do() {
     let failed = sandbox.run(["demo", "--image", &debian("nothing")]);
     assert_eq!(failed.code, Some(1));
     assert!(
-        failed
-            .stderr
-            .lines()
-            .last()
-            .unwrap()
-            .contains("no manifest nothing"),
+        failed.stderr.lines().last().unwrap().contains("no tag nothing"),
         "{}",
         failed.stderr
     );

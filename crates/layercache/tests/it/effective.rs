@@ -198,6 +198,8 @@ fn each_command_has_a_manual_page() {
     ] {
         assert!(pages.contains(page), "{page} is missing: {pages:?}");
     }
+    let page = std::fs::read_to_string(dir.join("layercache-pull.1")).unwrap();
+    assert!(page.contains("Keep layers in this directory"), "{page}");
     // What the units run and refer to is there.
     let units = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/systemd");
     for unit in std::fs::read_dir(units).unwrap() {

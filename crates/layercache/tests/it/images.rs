@@ -157,9 +157,16 @@ fn pins_beyond_the_quota_are_warned_of() {
     let config = limited(&images.sandbox, 250_000);
     // With the limit from the beginning: one of the two layers has no room.
     images.sandbox.succeed(["cache", "clear"]);
-    images
+    let pulled = images
         .sandbox
-        .succeed(["pull", &images.names[0], "--config", &config]);
+        .run(["pull", &images.names[0], "--config", &config]);
+    assert_eq!(pulled.code, Some(0), "{}", pulled.stderr);
+    let said = pulled.stderr.lines().collect::<Vec<_>>();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("layers of the image had to make room again") && said[0].contains("evicted=1"),
+        "{said:?}"
+    );
     let usage = images.usage();
     assert!(number(&usage, "bytes") <= 250_000);
     assert_eq!(usage["images"][0]["cached_layers"], 1);

@@ -49,10 +49,12 @@ impl RegistryDocuments<'_> {
                 || "the registry".to_owned(),
                 |endpoint| format!("{}/{}", endpoint.host(), endpoint.repository.path()),
             );
-            let message = format!(
-                "{place} has no {} {name}: check the name of the image",
-                resource.noun()
-            );
+            let noun = match resource {
+                Resource::Manifest if !name.contains(':') => "tag",
+                other => other.noun(),
+            };
+            let message =
+                format!("{place} has no {noun} {name}, or is not there: check the name of the image");
             Error::new(ErrorKind::NotFound, message)
         })
     }

@@ -29,7 +29,7 @@ impl RegistryOrigin {
     /// An origin with its own connections, tokens and counters, for all hosts. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Invalid`](cache_core::ErrorKind::Invalid) for a mirror that is no base URL; [`Permanent`](cache_core::ErrorKind::Permanent) when HTTP cannot be set up, as with a
+    /// [`Invalid`](cache_core::ErrorKind::Invalid) for a mirror that is no base URL, or of what is no host; [`Permanent`](cache_core::ErrorKind::Permanent) when HTTP cannot be set up, as with a
     /// `user_agent` that is no header.
     pub fn new(
         config: RegistryConfig,
@@ -37,6 +37,11 @@ impl RegistryOrigin {
         inflater: Inflater,
     ) -> Result<Self> {
         let place = |error: Error| error.at(&config.name, "configure");
+        if !config.mirrors.keys().all(|host| is_host(host)) {
+            // Not repeated: it may be a URL with a password.
+            let why = "the mirrors of something are named that is no host: expected HOST or HOST:PORT";
+            return Err(place(Error::invalid(why)));
+        }
         for base in config.mirrors.values().flatten() {
             Endpoint::mirror(base, &anywhere()).map_err(place)?;
         }
@@ -100,6 +105,12 @@ impl RegistryOrigin {
         };
         resolve::resolve(&documents, repository.to_string().into(), root, platform).await
     }
+}
+
+/// Whether it may be the host of a reference, with or without a port.
+fn is_host(text: &str) -> bool {
+    let allowed = |char: char| char.is_ascii_alphanumeric() || ".-:[]".contains(char);
+    !text.is_empty() && text.chars().all(allowed)
 }
 
 /// Some repository, where it does not matter which.

@@ -1,7 +1,9 @@
 //! Who brings a layer is told where it came from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
-use crate::{Copying, SourceOptions};
+use crate::{Copying, Guarded, Operation, Policy, SourceOptions};
 
 async fn bring(cache: &LayerCache, layer: &LayerDescriptor) -> (Option<String>, Option<String>, Option<u64>) {
     let arrival = cache.bring(layer).await.unwrap();
@@ -137,6 +139,42 @@ async fn a_tier_that_does_not_take_a_layer_has_its_reason_told() {
             .refused()
             .is_none()
     );
+}
+
+/// Refuses the first claim.
+#[derive(Clone, Debug, Default)]
+struct RefusesOnce(Arc<AtomicBool>);
+
+impl Policy for RefusesOnce {
+    async fn run<T: Send>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        if operation == Operation::Create && !self.0.swap(true, Ordering::Relaxed) {
+            return Err(Error::unavailable("not now").at("near", "create"));
+        }
+        work.await
+    }
+}
+
+#[tokio::test]
+async fn a_tier_that_takes_a_layer_in_the_end_has_not_refused_it() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let cache = LayerCache::builder()
+        .tier(Arc::new(Guarded::with_policy(
+            memory("near"),
+            RefusesOnce::default(),
+        )))
+        .tier(memory("second"))
+        .source(Script::origin("cut", &bytes, [Act::CutAt(5_000, cut())]))
+        .source(Script::origin("whole", &bytes, []))
+        .build()
+        .unwrap();
+    let arrival = cache.bring(&layer).await.unwrap();
+    assert_eq!(arrival.held_by(), Some("near"));
+    assert!(arrival.refused().is_none());
 }
 
 /// A tier that is not read while it is written gets its copy from where the layer is held, which may be where it was found.

@@ -179,6 +179,17 @@ async fn workers_that_start_together_ask_the_origin_once() {
     assert!(!board.has_leases());
 }
 
+/// A source that serves ranges costs little to ask: many may do it at once.
+#[tokio::test(start_paused = true)]
+async fn no_lease_is_asked_for_a_layer_that_is_no_origin_s() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let board = Arc::new(Board::default());
+    let far = Script::far("far", &bytes, []);
+    read_all(&workers(1, &board, u64::MAX, &far), &layer, &bytes).await;
+    assert_eq!(board.state.lock().unwrap().acquired, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_held_until_the_layer_is_published() {
     let bytes = layer_bytes(20_000);

@@ -258,7 +258,11 @@ async fn write_backs_are_counted_with_what_came_of_them() {
     cache.get(&layer).await.unwrap();
     assert_eq!(recorded.value("layercache_write_back_queue", &[]), 2.0);
     drop(places);
+    let begin = tokio::time::Instant::now();
     cache.flush().await;
+    // Three pauses, each twice as long as the one before.
+    let paused = begin.elapsed().as_millis();
+    assert!((1400..1450).contains(&paused), "{paused}");
     assert_eq!(recorded.value("layercache_write_back_queue", &[]), 0.0);
     assert_eq!(counts(), [1.0, 0.0, 0.0, 1.0]);
     let retries = [("tier", "full"), ("operation", "write_back")];

@@ -6,6 +6,7 @@ mod disputes;
 mod early;
 mod faults;
 mod flaky;
+mod invalid;
 mod leases;
 mod meters;
 mod proof;

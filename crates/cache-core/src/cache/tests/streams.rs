@@ -50,6 +50,21 @@ async fn a_stream_whose_tier_fails_goes_on_in_one_passage() {
 }
 
 #[tokio::test]
+async fn a_stream_over_a_source_that_does_not_verify_is_verified() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    for (act, right) in [(Act::Serve, true), (Act::Flip(9_999), false)] {
+        let far = Script::unverified("far", &bytes, [act]);
+        let cache = LayerCache::builder().source(far).build().unwrap();
+        let streamed = all(cache.get(&layer).await.unwrap()).await;
+        match right {
+            true => assert_eq!(streamed.unwrap(), bytes),
+            false => assert_eq!(streamed.unwrap_err().kind(), ErrorKind::Corrupt),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_moves_on_before_its_first_byte() {
     let bytes = layer_bytes(10_000);
     let layer = descriptor(&bytes);

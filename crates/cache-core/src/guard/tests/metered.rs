@@ -48,3 +48,16 @@ async fn how_long_a_far_source_takes_is_told_by_what_came_of_it() {
     );
     assert_eq!((took("read", "ok"), took("open", "miss")), (vec![3.0], vec![]));
 }
+
+#[tokio::test]
+async fn what_is_given_up_is_counted() {
+    let recorded = Recorded::default();
+    let _listening = recorded.listen();
+    let tier = Metered::new(MemoryTier::new("memory", 100));
+    let Claim::Write(writer) = tier.create(&layer()).await.unwrap() else {
+        panic!("the tier is empty")
+    };
+    writer.abort().await.unwrap();
+    let labels = [("tier", "memory"), ("operation", "abort"), ("outcome", "ok")];
+    assert_eq!(recorded.value("layercache_requests_total", &labels), 1.0);
+}

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Gc) ->
         .with_older_than(command.older_than)
         .with_keep(kept(context, disks, command).await?)
         .with_dry_run(command.dry_run);
-    each(disks, async |disk| {
+    each(disks, command.json, async |disk| {
         let report = disk.gc_with(options.clone()).await?;
         let contents = disk.contents().await?;
         print(disk, &report, command.dry_run.then_some(&contents), command.json)?;
@@ -68,7 +68,10 @@ fn print(disk: &DiskTier, report: &GcReport, would_be_of: Option<&DiskContents>,
         .collect();
     if json {
         let removed = report.removed.iter();
-        let removed = removed.map(|(digest, bytes)| json!({ "digest": digest.to_string(), "bytes": bytes }));
+        let removed = removed.map(|(digest, bytes)| {
+            let pinned = would_be_of.map(|_| pinned.contains(digest));
+            json!({ "digest": digest.to_string(), "bytes": bytes, "pinned": pinned })
+        });
         return output::json(&json!({
             "tier": disk.name(),
             "dry_run": dry_run,
@@ -97,7 +100,7 @@ fn print(disk: &DiskTier, report: &GcReport, would_be_of: Option<&DiskContents>,
     }
     if report.removed_images > 0 {
         let images = output::count(report.removed_images, "image");
-        write!(text, ", the names of {images}")?;
+        write!(text, ", what was remembered of {images}")?;
     }
     if !dry_run {
         write!(

@@ -17,8 +17,7 @@ pub(super) async fn layers(disk: &DiskTier) -> Result<Vec<LayerStat>> {
     Ok(layers)
 }
 
-/// One of several directories is named above its layers, as `ls` does.
-pub(super) async fn run(disk: &DiskTier, one_of_several: bool, json: bool) -> Result<()> {
+pub(super) async fn run(disk: &DiskTier, json: bool) -> Result<()> {
     let layers = layers(disk).await?;
     if json {
         let layers: Vec<_> = layers
@@ -34,9 +33,6 @@ pub(super) async fn run(disk: &DiskTier, one_of_several: bool, json: bool) -> Re
         return output::json(&json!({ "tier": disk.name(), "dir": disk.dir(), "layers": layers }));
     }
     let mut text = String::new();
-    if one_of_several {
-        writeln!(text, "{}:", disk.dir().display())?;
-    }
     for layer in layers {
         writeln!(text, "{}  {:>11}", layer.digest, ByteSize(layer.len))?;
     }

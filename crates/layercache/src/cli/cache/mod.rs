@@ -29,24 +29,45 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
     }
     match command {
         Cache::List(format) => {
-            let several = disks.len() > 1;
-            each(&disks, async |disk| list::run(disk, several, format.json).await).await
+            each(&disks, format.json, async |disk| {
+                list::run(disk, format.json).await
+            })
+            .await
         }
-        Cache::Usage(format) => each(&disks, async |disk| usage::run(disk, format.json).await).await,
+        Cache::Usage(format) => {
+            each(&disks, format.json, async |disk| {
+                usage::run(disk, format.json).await
+            })
+            .await
+        }
         Cache::Verify(verify) => verify::run(context, &disks, &verify).await,
         Cache::Gc(gc) => gc::run(context, &disks, &gc).await,
         Cache::Pin(images) => pin::pin(context, &disks, &images).await,
         Cache::Unpin(images) => pin::unpin(context, &disks, &images).await,
         Cache::Remove(remove) => remove::run(&disks, &remove).await,
-        Cache::Clear(format) => each(&disks, async |disk| gc::clear(disk, format.json).await).await,
+        Cache::Clear(format) => {
+            each(&disks, format.json, async |disk| {
+                gc::clear(disk, format.json).await
+            })
+            .await
+        }
     }
 }
 
 /// Does it to one directory after the other; the error names the directory.
-async fn each(disks: &[&DiskTier], command: impl AsyncFn(&DiskTier) -> Result<()>) -> Result<()> {
+async fn each(disks: &[&DiskTier], json: bool, command: impl AsyncFn(&DiskTier) -> Result<()>) -> Result<()> {
     for &disk in disks {
+        head(disks, disk, json)?;
         let done = command(disk).await;
         done.with_context(|| disk.dir().display().to_string())?;
     }
     Ok(())
+}
+
+/// Names one of several directories above what is printed of it, as `ls` does. JSON has the name of the tier in each object.
+fn head(disks: &[&DiskTier], disk: &DiskTier, json: bool) -> Result<()> {
+    match disks.len() > 1 && !json {
+        true => output::write(format!("{}:\n", disk.dir().display()).as_bytes()),
+        false => Ok(()),
+    }
 }

@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::args::Images;
 use super::usage::warn_of_pins;
-use super::{Context, images, output};
+use super::{Context, head, images, output};
 
 pub(super) async fn pin(context: &Context, disks: &[&DiskTier], command: &Images) -> Result<()> {
     for location in &command.images {
         let mut image = None;
         for disk in disks {
+            head(disks, disk, command.json)?;
             let pinned = pin_at(context, disk, location, &mut image).await;
             let pinned = pinned.with_context(|| disk.dir().display().to_string())?;
             let contents = disk.contents().await?;

@@ -249,6 +249,9 @@ fn to_text(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Res
         let (bytes, why) = (ByteSize(layer.bytes), in_words(layer.standing));
         writeln!(text, "  {}  {bytes:>11}  {why}", layer.digest)?;
     }
+    if let Some(more) = contents.layers.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        writeln!(text, "  and then {}", output::count(more as u64, "more layer"))?;
+    }
     Ok(text)
 }
 

@@ -2,20 +2,20 @@
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
-use layercache::core::{Digest, Error, ErrorKind, LayerStat, Tier};
+use layercache::core::{Digest, Error, ErrorKind, LayerSource, LayerStat, Tier};
 use layercache::disk::{DiskTier, Verification};
 use serde_json::json;
 
 use super::args::Verify;
 use super::list::layers;
 use super::refetch::Refetch;
-use super::{Context, output};
+use super::{Context, head, output};
 
 /// What became of a layer.
 #[derive(Default)]
 struct Outcome {
     verdict: &'static str,
-    /// Where wrong bytes are now: `removed` or `quarantined`.
+    /// Where wrong bytes are now: `removed`, `quarantined`, or `left` where they cannot be removed.
     action: Option<&'static str>,
     /// Whether it was fetched anew; `None` where nobody tried.
     refetched: Option<bool>,
@@ -28,6 +28,7 @@ struct Outcome {
 struct Tally {
     quarantined: u64,
     removed: u64,
+    left: u64,
     not_refetched: u64,
     unreadable: u64,
 }
@@ -36,6 +37,7 @@ pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Verify
     let mut tally = Tally::default();
     let mut refetch = command.refetch.then(|| Refetch::new(context));
     for disk in disks {
+        head(disks, disk, command.json)?;
         let verified = verify_all(context, disk, command, refetch.as_mut(), &mut tally).await;
         verified.with_context(|| disk.dir().display().to_string())?;
     }
@@ -79,7 +81,9 @@ async fn verify_all(
             kept.push(layer.digest);
         }
         tally.add(&outcome);
-        context.bars.suspend(|| print(layer, &outcome, command.json))?;
+        context
+            .bars
+            .suspend(|| print(disk, layer, &outcome, command.json))?;
     }
     total.finish_and_clear();
     for digest in kept {
@@ -136,7 +140,14 @@ async fn wrong(
     };
     if !quarantined {
         tracing::warn!(%error, "removing a layer that is wrong");
-        disk.remove(digest).await?;
+        if let Err(error) = disk.remove(digest).await {
+            return Ok(Outcome {
+                verdict: "corrupt",
+                action: Some("left"),
+                error: Some(output::error_line(&error)),
+                ..Outcome::default()
+            });
+        }
     }
     let refetched = match refetch {
         Some(refetch) => Some(refetch.layer(disk, digest, diff_id).await),
@@ -156,21 +167,32 @@ impl Tally {
     fn add(&mut self, outcome: &Outcome) {
         self.quarantined += u64::from(outcome.action == Some("quarantined"));
         self.removed += u64::from(outcome.action == Some("removed"));
+        self.left += u64::from(outcome.action == Some("left"));
         self.not_refetched += u64::from(outcome.refetched == Some(false));
         self.unreadable += u64::from(outcome.verdict == "unreadable");
     }
 
     /// Fails for what was found, in words that say what came of it.
     fn end(self, refetch: bool) -> Result<()> {
-        let unreadable = output::count(self.unreadable, "layer");
-        let unreadable =
-            format!("{unreadable} could not be read: `cache remove` what is lost, and replace the disk");
-        match (self.in_words(refetch), self.unreadable) {
-            (None, 0) => Ok(()),
-            (Some(wrong), 0) => bail!("{wrong}"),
-            (None, _) => bail!("{unreadable}"),
-            (Some(wrong), _) => bail!("{wrong}; {unreadable}"),
+        let some = |layers: u64, what: &str| {
+            (layers > 0).then(|| format!("{} {what}", output::count(layers, "layer")))
+        };
+        let left = some(
+            self.left,
+            "could not be removed though wrong: make the directory writable, and run this again",
+        );
+        let unreadable = some(
+            self.unreadable,
+            "could not be read: `cache remove` what is lost, and replace the disk",
+        );
+        let found: Vec<_> = [self.in_words(refetch), left, unreadable]
+            .into_iter()
+            .flatten()
+            .collect();
+        if !found.is_empty() {
+            bail!("{}", found.join("; "));
         }
+        Ok(())
     }
 
     /// What became of the layers that were wrong, if any were.
@@ -200,7 +222,7 @@ impl Tally {
     }
 }
 
-fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
+fn print(disk: &DiskTier, layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
     let Outcome {
         verdict,
         action,
@@ -209,6 +231,7 @@ fn print(layer: &LayerStat, outcome: &Outcome, json: bool) -> Result<()> {
     } = outcome;
     if json {
         return output::json(&json!({
+            "tier": disk.name(),
             "digest": layer.digest.to_string(),
             "bytes": layer.len,
             "outcome": verdict,

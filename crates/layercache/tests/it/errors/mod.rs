@@ -105,8 +105,8 @@ const REDACTED: &[(&str, &str)] = &[
     (r"\bit-\d+-\d+/", "<prefix>/"),
     // Which of two time-outs, and where the memory ends, is a matter of moments.
     (
-        r"(breaker is open: ).*",
-        "${1}<the last failure>; next probe in <n> s: <the last failure>",
+        r"(breaker is open: ).*(; next probe in )\d+( s)",
+        "${1}<the last failure>${2}<n>${3}",
     ),
     // In the words of each version of the server.
     (r"\(NoPerm: [^)]*\)", "(NoPerm: <what the server says>)"),
