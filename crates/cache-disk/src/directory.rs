@@ -342,6 +342,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_created_is_judged_by_the_nearest_parent_that_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let there = root.path().join("there");
+        std::fs::create_dir(&there).unwrap();
+        assert_eq!(parent_that_is_there(&there.join("a/b")), there);
+        assert_eq!(parent_that_is_there(&there), root.path());
+        assert_eq!(
+            parent_that_is_there(Path::new("no-such-dir/clip")),
+            Path::new(".")
+        );
+        assert_eq!(parent_that_is_there(Path::new("/")), Path::new("/"));
+        let config = DiskConfig::new(there.join("a/b")).with_create(false);
+        let free = Directory::open(&config).unwrap().free_bytes_of_parent().unwrap();
+        let stat = rustix::fs::statvfs(&there).unwrap();
+        // Others write there as well.
+        let (known, slack) = (stat.f_bavail * stat.f_frsize, 1 << 30);
+        assert!(free.abs_diff(known) < slack, "{free} and {known}");
+    }
+
+    #[test]
     fn what_the_kernel_has_in_memory_is_opened_without_waiting() {
         let root = tempfile::tempdir().unwrap();
         let dir = Directory::open(&DiskConfig::new(root.path()))

@@ -145,6 +145,20 @@ fn a_directory_that_may_only_be_read_is_looked_into() {
 }
 
 #[test]
+fn that_a_directory_could_not_be_created_is_found_out_by_asking() {
+    let sandbox = Sandbox::new();
+    let check = "\"$3\" config check --cache-dir \"$1/below/clip\" >&2;";
+    let outcome = in_tmpfs(&sandbox, "ro,mode=700", &["config", "example"], check);
+    assert_says(
+        &outcome.stderr,
+        &[
+            "disk  failed: ",
+            "/below/clip cannot be created (Read-only file system",
+        ],
+    );
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_not_created_by_looking_for_it() {
     let sandbox = Sandbox::new();
     let image = image(&sandbox);
