@@ -10,15 +10,18 @@ fn refuted() -> Error {
 #[tokio::test]
 async fn an_opening_that_refutes_the_image_is_the_last() {
     let bytes = layer_bytes(1000);
-    let far = Script::far("far", &bytes, [Act::Fail(refuted())]);
-    let other = Script::far("other", &bytes, []);
-    let cache = LayerCache::builder()
-        .source(far)
-        .source(other.clone())
-        .build()
-        .unwrap();
-    let error = cache.open(&descriptor(&bytes)).await.unwrap_err();
-    assert_eq!((error.kind(), other.opens()), (ErrorKind::Invalid, 0));
+    // The nearest source is asked by itself, and others in a search.
+    for is_nearest in [true, false] {
+        let far = Script::far("far", &bytes, [Act::Fail(refuted())]);
+        let other = Script::far("other", &bytes, []);
+        let mut cache = LayerCache::builder();
+        if !is_nearest {
+            cache = cache.source(Script::far("near", &bytes, [Act::Absent]));
+        }
+        let cache = cache.source(far).source(other.clone()).build().unwrap();
+        let error = cache.open(&descriptor(&bytes)).await.unwrap_err();
+        assert_eq!((error.kind(), other.opens()), (ErrorKind::Invalid, 0));
+    }
 }
 
 #[tokio::test]
