@@ -10,11 +10,15 @@ async fn what_is_told_of_an_earlier_period_counts_for_nothing() {
         cool_down: secs(10),
         max_cool_down: secs(10),
     };
-    let failure = Error::unavailable("the connection was cut");
+    let failure = Error::unavailable("the connection was cut").caused_by("reset");
     let (mut circuit, start) = (Circuit::new(config), Instant::now());
     let first = circuit.admit(start).unwrap();
     let opened = circuit.settle(first, Outcome::Failed(&failure), start);
     assert!(matches!(opened, Some(Change::Opened { .. })));
+
+    let refused = circuit.admit(start).unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap();
+    assert_eq!(why.source().unwrap().to_string(), "reset");
 
     // A probe that takes too long, and the one that takes its place.
     let slow = circuit.admit(start + secs(10)).unwrap();
