@@ -7,19 +7,26 @@ fn layer(number: u64) -> LayerDescriptor {
     LayerDescriptor::new(Digest::sha256_of(&number.to_le_bytes()))
 }
 
+async fn claimed(tier: &MemoryTier, number: u64) -> Box<dyn LayerWriter> {
+    match tier.create(&layer(number)).await.unwrap() {
+        Claim::Write(writer) => writer,
+        Claim::Exists(_) => panic!("it is there already"),
+    }
+}
+
 /// Writes a layer of these pieces.
 async fn put(tier: &MemoryTier, number: u64, pieces: &[usize]) -> Result<()> {
-    let layer = layer(number);
-    let Claim::Write(mut writer) = tier.create(&layer).await? else {
-        panic!("it is there already")
-    };
+    write(claimed(tier, number).await, number, pieces).await
+}
+
+async fn write(mut writer: Box<dyn LayerWriter>, number: u64, pieces: &[usize]) -> Result<()> {
     let mut index = IndexBuilder::new(Algorithm::Sha256);
     for &len in pieces {
         let piece = vec![7; len];
         index.update(&piece);
         writer.write(piece.into()).await?;
     }
-    writer.commit(&index.finish(layer.digest)).await.map(drop)
+    writer.commit(&index.finish(layer(number).digest)).await.map(drop)
 }
 
 async fn kept(tier: &MemoryTier, numbers: std::ops::Range<u64>) -> Vec<u64> {
@@ -48,8 +55,10 @@ async fn of_layers_that_nobody_opened_the_first_makes_room() {
     // More than once: of layers that seem to be as old as each other, chance decides.
     for [first, second] in [[0, 1], [1, 0]].repeat(10) {
         let tier = MemoryTier::new("memory", 20);
-        put(&tier, first, &[10]).await.unwrap();
-        put(&tier, second, &[10]).await.unwrap();
+        let writers = [claimed(&tier, first).await, claimed(&tier, second).await];
+        for (number, writer) in [first, second].into_iter().zip(writers) {
+            write(writer, number, &[10]).await.unwrap();
+        }
         put(&tier, 2, &[10]).await.unwrap();
         let mut left = vec![second, 2];
         left.sort_unstable();
@@ -72,9 +81,7 @@ async fn a_layer_as_long_as_the_tier_fits_and_a_longer_one_costs_no_other() {
 #[tokio::test]
 async fn a_layer_that_is_given_up_takes_no_room() {
     let tier = MemoryTier::new("memory", 30);
-    let Claim::Write(mut writer) = tier.create(&layer(0)).await.unwrap() else {
-        panic!("it is there already")
-    };
+    let mut writer = claimed(&tier, 0).await;
     writer.write(vec![7; 20].into()).await.unwrap();
     assert_eq!(tier.used_bytes(), 20);
     drop(writer);
