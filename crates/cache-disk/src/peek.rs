@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{LayerDescriptor, LayerReader, Result};
+use cache_core::{Error, LayerDescriptor, LayerReader, Result};
 
 use crate::find::{Intent, Look};
 use crate::tier::DiskTier;
@@ -13,6 +13,8 @@ use crate::tier::DiskTier;
 pub enum Peek {
     /// The layer is not there.
     Absent,
+    /// It is not there, and [`create`](cache_core::Tier::create) would refuse it, for this reason.
+    Refused(Error),
     /// It is, and this reads it. The layer may be evicted meanwhile, which frees its room once this is dropped.
     Present(Arc<dyn LayerReader>),
     /// Its file is there, but without an index, or with one of another algorithm: opening it hashes all of it first.
@@ -30,7 +32,10 @@ impl DiskTier {
     pub async fn peek(&self, layer: &LayerDescriptor) -> Result<Peek> {
         let look = self.store.look(layer, Intent::Peek, None).await;
         Ok(match look.map_err(self.place("open", &layer.digest))? {
-            Look::Absent => Peek::Absent,
+            Look::Absent => match self.store.check_claim(layer) {
+                Ok(()) => Peek::Absent,
+                Err(error) => Peek::Refused(self.place("create", &layer.digest)(error)),
+            },
             Look::Found(reader) => Peek::Present(reader),
             Look::NeedsHashing => Peek::Unverified,
         })

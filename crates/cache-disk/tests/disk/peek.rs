@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
-use cache_core::{Digest, ErrorKind, LayerReaderExt, LayerSourceExt};
+use cache_core::{Digest, ErrorKind, LayerReaderExt, LayerSourceExt, Tier};
 use cache_disk::Peek;
 
 use crate::support::{Cache, Layer, fill, is_cached};
@@ -25,6 +25,15 @@ async fn a_look_tells_what_there_is_and_changes_nothing() {
         cache.tier().peek(&layer.descriptor).await.unwrap(),
         Peek::Absent
     ));
+    let small = cache.config().with_max_bytes(1000).open().unwrap();
+    let sized = layer.descriptor.clone().with_size(100_000);
+    let Peek::Refused(error) = small.peek(&sized).await.unwrap() else {
+        panic!("it does not fit")
+    };
+    assert_eq!(
+        error.to_string(),
+        small.create(&sized).await.unwrap_err().to_string()
+    );
     fill(&cache.tier(), &layer).await;
     cache.age(&layer, 3600);
     let before = times(&cache);

@@ -102,6 +102,7 @@ pub(super) fn config(tier: &TierConfig) -> Result<DiskConfig, ConfigError> {
 async fn peek(disk: DiskTier, layer: LayerDescriptor) -> Result<Glance> {
     Ok(match disk.peek(&layer).await? {
         Peek::Absent => Glance::Absent,
+        Peek::Refused(error) => Glance::Refused(error),
         Peek::Present(reader) => Glance::Present(reader),
         _ => Glance::Unverified,
     })

@@ -47,6 +47,8 @@ pub enum Finding {
     Unverified,
     /// It lacks the layer.
     Absent,
+    /// It lacks the layer, and would not take a copy, for this reason.
+    Refused(Error),
     /// It is passed over, for this reason. What is [`Corrupt`](ErrorKind::Corrupt) in a tier is removed by whoever opens the layer, and
     /// what is [`Disputed`](ErrorKind::Disputed) once a copy from another source has refuted it; [`Invalid`](ErrorKind::Invalid) fails
     /// the opening.
@@ -61,7 +63,7 @@ impl Finding {
         match self {
             Self::Present | Self::Unverified | Self::NotAsked => true,
             Self::Failed(error) => error.kind() == ErrorKind::Invalid,
-            Self::Absent => false,
+            Self::Absent | Self::Refused(_) => false,
         }
     }
 
@@ -135,6 +137,7 @@ pub(super) async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Optio
         Ok(Glance::Present(reader)) => (Finding::Present, Some(reader)),
         Ok(Glance::Unverified) => (Finding::Unverified, None),
         Ok(Glance::Absent) => (Finding::Absent, None),
+        Ok(Glance::Refused(error)) => (Finding::Refused(error), None),
         Err(error) => {
             let error = error.at(part.name(), "open").of_layer(&layer.digest);
             (Finding::Failed(error), None)

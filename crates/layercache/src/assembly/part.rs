@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use cache_core::{
-    Capabilities, Copying, LayerCacheBuilder, LayerDescriptor, LayerReader, LayerSource, Metered, Result,
-    SourceCounts, SourceOptions, SourceStats, Tier,
+    Capabilities, Copying, Error, LayerCacheBuilder, LayerDescriptor, LayerReader, LayerSource, Metered,
+    Result, SourceCounts, SourceOptions, SourceStats, Tier,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -78,6 +78,8 @@ pub(super) struct Extras {
 pub enum Glance {
     /// It lacks the layer.
     Absent,
+    /// It lacks the layer, and would not take it, for this reason.
+    Refused(Error),
     /// It has the layer, and this reads it.
     Present(Arc<dyn LayerReader>),
     /// It has something that has to be hashed before it is known to be the layer.

@@ -99,6 +99,7 @@ fn what_was_found(asked: &Asked, explanation: &Explanation) -> String {
         }
         (Finding::Absent, _) if asked.takes_layers => "lacks it".to_owned(),
         (Finding::Absent, _) => "lacks it, and gets no copy".to_owned(),
+        (Finding::Refused(error), _) => format!("lacks it, and takes no copy: {}", output::reason(error)),
         (Finding::Failed(error), _) if error.kind() == ErrorKind::Invalid => {
             format!("refuses the image: {}", output::error_line(error))
         }
@@ -142,6 +143,7 @@ fn asked_to_json(asked: &Asked) -> Value {
         Finding::Present => ("present", None),
         Finding::Unverified => ("unverified", None),
         Finding::Absent => ("absent", None),
+        Finding::Refused(error) => ("refused", Some(output::error_line(error))),
         Finding::Failed(error) => ("failed", Some(output::error_line(error))),
         Finding::NotAsked => ("not asked", None),
     };

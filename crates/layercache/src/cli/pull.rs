@@ -92,7 +92,8 @@ async fn warn_of_evicted(context: &Context, location: &ImageLocation, image: &Im
     for disk in context.stack.disks() {
         let mut evicted = 0;
         for (layer, brought) in image.layers.iter().zip(brought) {
-            let gone = brought.tier == disk.name() && matches!(disk.peek(layer).await, Ok(Peek::Absent));
+            let gone = brought.tier == disk.name()
+                && matches!(disk.peek(layer).await, Ok(Peek::Absent | Peek::Refused(_)));
             evicted += u64::from(gone);
         }
         if evicted > 0 {

@@ -263,3 +263,27 @@ fn a_layer_that_nothing_keeps_is_not_fetched_again_and_the_reason_is_told() {
         outcome.stderr
     );
 }
+
+#[test]
+fn a_disk_that_does_not_take_a_layer_is_no_place_of_a_copy() {
+    let (registry, _) = image();
+    let sandbox = Sandbox::new();
+    let config = sandbox.write(
+        "config.toml",
+        "[[tier]]\nkind = \"disk\"\nmax_bytes = 5000\n[[tier]]\nkind = \"registry\"",
+    );
+    let arguments = [
+        "--config",
+        config.to_str().unwrap(),
+        "explain",
+        "--json",
+        &registry.image(),
+    ];
+    let explained = sandbox.succeed(arguments).json();
+    let large = &explained["layers"][0];
+    assert_eq!(large["sources"][0]["finding"], "refused");
+    let error = large["sources"][0]["error"].as_str().unwrap();
+    assert!(error.contains("`max_bytes` (5000)"), "{error}");
+    assert_eq!(large["copies"], serde_json::json!([]));
+    assert_eq!(explained["layers"][1]["copies"][0]["tier"], "disk");
+}
