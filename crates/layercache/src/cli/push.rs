@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use layercache::core::{Error, LayerDescriptor};
+use layercache::registry::ImageLocation;
 use serde_json::json;
 
 use super::args::Push;
@@ -25,23 +26,19 @@ pub(super) async fn run(context: &Context, command: Push) -> Result<()> {
     let mut failures = Failures::default();
     for location in &command.images {
         let image = context.resolve(location).await?;
-        for layer in &image.layers {
+        for (number, layer) in image.layers.iter().enumerate() {
             let outcomes = match push(context, layer, &shared).await {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     if command.json {
-                        let digest = layer.digest.to_string();
-                        output::json(
-                            &json!({ "digest": digest, "tiers": [], "error": output::error_line(&error) }),
-                        )?;
+                        output::json(&layer_to_json(location, number, layer, &[], Some(&error)))?;
                     }
                     failures.add(error);
                     continue;
                 }
             };
             if command.json {
-                let tiers: Vec<_> = outcomes.iter().map(to_json).collect();
-                output::json(&json!({ "digest": layer.digest.to_string(), "tiers": tiers }))?;
+                output::json(&layer_to_json(location, number, layer, &outcomes, None))?;
             } else {
                 let lines: String = outcomes.iter().map(|outcome| to_line(layer, outcome)).collect();
                 output::write(lines.as_bytes())?;
@@ -80,6 +77,22 @@ fn to_line(layer: &LayerDescriptor, Outcome { tier, written }: &Outcome<'_>) -> 
         Err(_) => "failed",
     };
     format!("{}  {tier}  {what}\n", layer.digest)
+}
+
+fn layer_to_json(
+    location: &ImageLocation,
+    number: usize,
+    layer: &LayerDescriptor,
+    outcomes: &[Outcome<'_>],
+    error: Option<&Error>,
+) -> serde_json::Value {
+    json!({
+        "image": location.to_string(),
+        "layer": number,
+        "digest": layer.digest.to_string(),
+        "tiers": outcomes.iter().map(to_json).collect::<Vec<_>>(),
+        "error": error.map(output::error_line),
+    })
 }
 
 fn to_json(Outcome { tier, written }: &Outcome<'_>) -> serde_json::Value {

@@ -17,6 +17,7 @@ mod gc;
 mod image;
 mod images;
 mod inspection;
+mod json;
 mod kill;
 mod metrics;
 mod new_credentials;

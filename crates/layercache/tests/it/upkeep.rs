@@ -55,6 +55,7 @@ fn list_and_usage_agree() {
             "min_free_bytes",
             "pinned_bytes",
             "pinned_layers",
+            "pinned_total_bytes",
             "quarantined_bytes",
             "quarantined_layers",
             "tier",

@@ -71,7 +71,7 @@ pub(super) fn warn_of_pins(disk: &DiskTier, contents: &DiskContents) {
     if let Some(max) = contents.usage.max_bytes.filter(|max| pinned > *max) {
         tracing::warn!(
             tier = disk.name(),
-            pinned_bytes = pinned,
+            pinned_total_bytes = pinned,
             max_bytes = max,
             "what is pinned is more than the quota: pinned layers are evicted as well; unpin images or raise `max_bytes`"
         );
@@ -166,6 +166,7 @@ fn to_json(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Val
         "min_free_bytes": usage.min_free_bytes,
         "pinned_layers": pinned.layers,
         "pinned_bytes": pinned.bytes,
+        "pinned_total_bytes": pinned_bytes(contents),
         "quarantined_layers": usage.quarantined_layers,
         "quarantined_bytes": usage.quarantined_bytes,
         "images": images.of.iter().map(image).collect::<Vec<_>>(),
@@ -195,14 +196,18 @@ fn to_text(disk: &DiskTier, contents: &DiskContents, images: &Images<'_>) -> Res
         ByteSize(usage.free_bytes),
         ByteSize(usage.min_free_bytes),
     );
-    let pinned = pinned(contents);
-    if pinned.layers > 0 {
+    let (pinned, all) = (pinned(contents), pinned_bytes(contents));
+    if all > 0 {
         let layers = output::count(pinned.layers, "layer");
-        writeln!(
+        write!(
             text,
             "pinned     {} in {layers}, evicted last",
             ByteSize(pinned.bytes)
         )?;
+        match all > pinned.bytes {
+            true => writeln!(text, "; {} with those that are not cached", ByteSize(all))?,
+            false => text.push('\n'),
+        }
     }
     if usage.quarantined_layers > 0 {
         let layers = output::count(usage.quarantined_layers, "layer");
