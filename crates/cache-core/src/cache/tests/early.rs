@@ -78,10 +78,11 @@ async fn wrong_bytes_read_early_are_reported_by_a_read_that_was_waiting() {
     let mut last = Box::pin(early.read_bytes(5_000, 5_000));
     assert!((&mut last).now_or_never().is_none());
     liar.gate.add_permits(1000);
-    assert!(
-        last.await.is_err(),
-        "the whole layer was read, half of it wrong, without an error"
-    );
+    let error = last.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("discard what was read"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("liar"), "{cause}");
 }
 
 #[tokio::test]

@@ -46,6 +46,22 @@ async fn the_error_of_several_sources_names_each_and_hopes_for_a_retry() {
 }
 
 #[tokio::test]
+async fn what_is_corrupt_leaves_more_hope_than_what_is_denied() {
+    let bytes = layer_bytes(1000);
+    for kind in [ErrorKind::Corrupt, ErrorKind::Disputed] {
+        let denied = Script::far("denied", &bytes, [Act::Fail(Error::permanent("no access"))]);
+        let wrong = Script::far("wrong", &bytes, [Act::Fail(Error::new(kind, "bad index"))]);
+        let cache = LayerCache::builder()
+            .source(denied)
+            .source(wrong)
+            .build()
+            .unwrap();
+        let error = cache.open(&descriptor(&bytes)).await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+    }
+}
+
+#[tokio::test]
 async fn every_source_that_fails_is_passed_over() {
     let bytes = layer_bytes(10_000);
     let layer = descriptor(&bytes);

@@ -229,3 +229,63 @@ async fn a_copy_that_is_wrong_twice_is_replaced_on_behalf_of_its_reader() {
     assert_eq!((tier.removes.load(Ordering::SeqCst), origin.streams()), (1, 1));
     assert_eq!(tier.inner.used_bytes(), 10_000);
 }
+
+/// A tier that keeps what it says, and counts how often it is to be rid of it.
+#[derive(Debug)]
+struct Removable {
+    inner: Arc<Script>,
+    removes: AtomicUsize,
+}
+
+#[async_trait]
+impl LayerSource for Removable {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        self.inner.open(layer).await
+    }
+}
+
+#[async_trait]
+impl Tier for Removable {
+    async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        Err(Error::unavailable("the tier takes nothing").of_layer(&layer.digest))
+    }
+
+    async fn remove(&self, _: &Digest) -> Result<bool> {
+        self.removes.fetch_add(1, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+        futures_util::stream::empty().boxed()
+    }
+}
+
+/// What cannot be reached now is not known to be wrong.
+#[tokio::test]
+async fn a_copy_that_breaks_off_removes_nothing_and_one_that_is_wrong_does() {
+    let bytes = layer_bytes(10_000);
+    let layer = descriptor(&bytes);
+    for (error, removes) in [(cut(), 0), (Error::corrupt("bad chunk"), 1)] {
+        let far = Arc::new(Removable {
+            inner: Script::far("far", &bytes, [Act::CutAt(5_000, error)]),
+            removes: 0.into(),
+        });
+        let cache = LayerCache::builder()
+            .tier(memory("near"))
+            .tier(far.clone())
+            .source(Script::origin("origin", &bytes, []))
+            .build()
+            .unwrap();
+        assert_eq!(all(cache.get(&layer).await.unwrap()).await.unwrap(), bytes);
+        cache.flush().await;
+        assert_eq!(far.removes.load(Ordering::SeqCst), removes);
+    }
+}
