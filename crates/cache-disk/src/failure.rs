@@ -30,7 +30,7 @@ pub(crate) struct WarnOnce(AtomicBool);
 
 impl WarnOnce {
     /// Notes that it could not be read, which means `so`; or, without an error, that it could.
-    pub(crate) fn note(&self, error: Option<&Error>, so: &str) {
+    pub(crate) fn warn_once(&self, error: Option<&Error>, so: &str) {
         let known = self.0.swap(error.is_some(), Relaxed);
         if let Some(error) = error.filter(|_| !known) {
             tracing::warn!(%error, "{so}");

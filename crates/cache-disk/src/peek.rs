@@ -13,7 +13,8 @@ use crate::tier::DiskTier;
 pub enum Peek {
     /// The layer is not there.
     Absent,
-    /// It is not there, and [`create`](cache_core::Tier::create) would refuse it, for this reason.
+    /// It is not there, and [`create`](cache_core::Tier::create) would refuse it at once, for this reason. A layer that only turns out too long
+    /// while it is written is [absent](Self::Absent).
     Refused(Error),
     /// It is, and this reads it. The layer may be evicted meanwhile, which frees its room once this is dropped.
     Present(Arc<dyn LayerReader>),

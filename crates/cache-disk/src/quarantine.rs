@@ -136,7 +136,7 @@ impl Store {
 
     fn evidence(&self, dir: &Handle) -> Vec<Evidence> {
         let found = evidence(dir).map_err(|error| failure("look into the quarantine", error));
-        self.quarantine_unread.note(
+        self.quarantine_unread.warn_once(
             found.as_ref().err(),
             "what is in quarantine is left alone, and counts as nothing",
         );

@@ -163,7 +163,7 @@ impl Store {
     }
 
     fn note_unread(&self, error: Option<&Error>) {
-        self.records_unread.note(
+        self.records_unread.warn_once(
             error,
             "images count as not remembered and not pinned whose records cannot be read",
         );

@@ -230,7 +230,17 @@ impl TierConfig {
     pub(crate) fn mistake(&self, message: impl Into<String>) -> ConfigError {
         ConfigError::Tier {
             name: self.name().to_owned(),
+            key: None,
             message: message.into(),
+        }
+    }
+
+    /// A mistake in one of them. `what` repeats no secret.
+    pub(crate) fn mistake_in(&self, key: &str, what: &str) -> ConfigError {
+        ConfigError::Tier {
+            name: self.name().to_owned(),
+            key: Some(key.to_owned()),
+            message: format!("`{key}`: {what}"),
         }
     }
 
@@ -244,7 +254,14 @@ impl TierConfig {
         self.settings
             .clone()
             .try_into()
-            .map_err(|error: toml::de::Error| self.mistake(with_key(&error)))
+            .map_err(|error: toml::de::Error| {
+                let (message, key) = with_key(&error);
+                ConfigError::Tier {
+                    name: self.name().to_owned(),
+                    key,
+                    message,
+                }
+            })
     }
 }
 

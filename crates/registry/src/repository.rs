@@ -100,7 +100,8 @@ fn is_host_like(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-fn is_host(text: &str) -> bool {
+/// A name or an address, with or without a port.
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
             if address.parse::<Ipv6Addr>().is_err() {

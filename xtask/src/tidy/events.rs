@@ -15,7 +15,7 @@ const COMMANDS: &str = "crates/layercache/src/cli/";
 const LEVELS: [(&str, &str); 5] = [
     ("error", "tracing::error!("),
     ("warn", "tracing::warn!("),
-    ("warn", "unread.note("),
+    ("warn", ".warn_once("),
     ("info", "tracing::info!("),
     ("debug", "tracing::debug!("),
 ];

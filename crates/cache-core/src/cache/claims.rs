@@ -27,7 +27,7 @@ pub(super) struct Claims<'a> {
     missed: Vec<usize>,
     held: Option<(usize, Box<dyn LayerWriter>)>,
     /// The error of the last tier that did not take the layer.
-    refused: Option<Error>,
+    refused: Option<(usize, Error)>,
 }
 
 impl<'a> Claims<'a> {
@@ -80,7 +80,10 @@ impl<'a> Claims<'a> {
     /// not take the layer. A source that serves ranges
     /// is read where it is, unless a tier is filled on the way. Any other is read once, so that any tier will do, and none is
     /// filled without.
-    pub(super) async fn claim(mut self, reads_ranges: bool) -> Result<(Claimed, Vec<usize>, Option<Error>)> {
+    pub(super) async fn claim(
+        mut self,
+        reads_ranges: bool,
+    ) -> Result<(Claimed, Vec<usize>, Option<(usize, Error)>)> {
         let mut claimed = self.claim_on_the_way().await?;
         if !reads_ranges && matches!(claimed, Claimed::None) {
             claimed = self.claim_first(|_| true).await?;
@@ -117,7 +120,7 @@ impl<'a> Claims<'a> {
                 Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "tier not filled");
-                    self.refused = Some(error);
+                    self.refused = Some((source, error));
                 }
             }
         }

@@ -124,7 +124,7 @@ impl Pilot {
                     self.flight.end_filling();
                     let error = cache.blame(tier, layer, error);
                     tracing::warn!(%error, "tier not filled");
-                    route.refused = Some(error);
+                    route.refused = Some((tier, error));
                     route.no_claim.insert(tier);
                 }
                 (FillError::Source(error) | FillError::Tier(error), _) => {
@@ -159,8 +159,8 @@ impl Pilot {
         route.outcomes.passed_over();
         let cache = &self.cache.0;
         // One that had refused may have been asked again, and has taken it.
-        let holder = cache.sources[hit.source].source.name();
-        hit.refused = route.refused.take().filter(|error| error.tier() != Some(holder));
+        let refused = route.refused.take().filter(|(tier, _)| *tier != hit.source);
+        hit.refused = refused.map(|(_, error)| error);
         hit.copied_to = cache
             .write_back
             .start(cache, layer, &hit, missed, route.lease.take())

@@ -18,7 +18,7 @@ pub(super) struct Route {
     /// Were rid of wrong bytes.
     pub(super) repaired: Vec<usize>,
     /// Of the tiers that were to be filled and were not, the error of the last.
-    pub(super) refused: Option<Error>,
+    pub(super) refused: Option<(usize, Error)>,
     pub(super) early: EarlyBytes,
     /// The lease on the layer, while this worker holds it.
     pub(super) lease: Option<LeaseKeeper>,

@@ -25,6 +25,8 @@ pub struct SourceCheck {
     pub fill: Option<Copying>,
     /// How layers from behind get here; `None` for a source that is only read, and for a tier that is filled on the way.
     pub write_back: Option<Copying>,
+    /// Whether it is a tier that layers from behind are copied to.
+    pub takes_layers: bool,
     /// Whether workers leave fetching a layer to one of them, by leases that are kept here.
     pub leases: bool,
     /// What came of asking it.
@@ -71,6 +73,7 @@ async fn check(part: &Part, nearest: bool) -> SourceCheck {
         description: part.extras.description.as_deref().unwrap_or_default().to_owned(),
         fill: (capabilities.random_access && !nearest).then_some(options.fill),
         write_back: written_back.then_some(options.write_back),
+        takes_layers: part.takes_layers(),
         leases: written_back && options.leases.is_some(),
         answer: match &part.extras.check {
             None => Answer::NotAsked,

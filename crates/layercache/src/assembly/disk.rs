@@ -88,10 +88,13 @@ pub(super) fn config(tier: &TierConfig) -> Result<DiskConfig, ConfigError> {
         .as_ref()
         .filter(|dir| dir.as_os_str().as_encoded_bytes().starts_with(b"~"))
     {
-        return Err(tier.mistake(format!(
-            "dir = {:?}: `~` stands for a home directory in shells only: write it out",
-            dir.display()
-        )));
+        return Err(tier.mistake_in(
+            "dir",
+            &format!(
+                "{:?}: `~` stands for a home directory in shells only: write it out",
+                dir.display()
+            ),
+        ));
     }
     Ok(DiskConfig::new(dir.unwrap_or_else(default_dir))
         .with_name(tier.name())

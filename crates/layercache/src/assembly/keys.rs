@@ -29,7 +29,7 @@ impl<'a> Keys<'a> {
 
     /// An error about `key`. `what` must not repeat a secret.
     pub(super) fn mistake(&self, key: &str, what: &str) -> ConfigError {
-        self.tier.mistake(format!("`{key}`: {what}"))
+        self.tier.mistake_in(key, what)
     }
 
     /// The value of `key`, if it is set. No secrets: a message about a value of the wrong type repeats it.

@@ -54,7 +54,7 @@ fn warn_of_what_is_never_filled(context: &Context, sources: &[SourceCheck]) {
     for source in sources {
         match origin {
             None if context.stack.is_origin(&source.name) => origin = Some(&source.name),
-            Some(origin) if !context.stack.is_origin(&source.name) => tracing::warn!(
+            Some(origin) if source.takes_layers => tracing::warn!(
                 tier = source.name,
                 behind = origin,
                 "the tier stands behind an origin, so no layer of that is ever kept in it: move it in front"

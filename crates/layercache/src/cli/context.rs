@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use layercache::core::ErrorKind;
 use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::tree::ImageTree;
 use layercache::{ConfigBuilder, ConfigError, Kinds, SetBy, Stack};
@@ -78,23 +79,24 @@ fn file(global: &Global) -> Option<PathBuf> {
     global.config.clone().or_else(|| variable("LAYERCACHE_CONFIG"))
 }
 
-/// What is wrong with a configuration, behind what it may stand in: the file, and what overrides it for the tier in question.
+/// What is wrong with a configuration, behind where it stands: in a variable or argument, or else in the file.
 pub(super) fn placed(global: &Global, builder: &ConfigBuilder, error: ConfigError) -> anyhow::Error {
-    let tier = match &error {
-        ConfigError::Tier { name, .. } => Some(name.as_str()),
-        ConfigError::Source(error) => error.tier(),
+    let set_by = match &error {
+        ConfigError::Tier { name, key, .. } => key.as_ref().and_then(|key| builder.override_of(name, key)),
+        // What the world is like is no mistake of the file.
+        ConfigError::Source(error) if error.kind() != ErrorKind::Invalid => {
+            return anyhow::Error::new(error.clone());
+        }
         _ => None,
     };
-    let file = file(global).map(|path| path.display().to_string());
-    let overrides = tier.map_or_else(Vec::new, |tier| builder.overrides_of(tier));
-    let places: Vec<_> = file
-        .into_iter()
-        .chain(overrides.into_iter().map(str::to_owned))
-        .collect();
+    let place = match set_by {
+        Some(by) => Some(by.name().to_owned()),
+        None => file(global).map(|path| path.display().to_string()),
+    };
     let error = anyhow::Error::new(error);
-    match places.is_empty() {
-        true => error,
-        false => error.context(places.join(", ")),
+    match place {
+        Some(place) => error.context(place),
+        None => error,
     }
 }
 

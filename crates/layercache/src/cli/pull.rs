@@ -1,5 +1,6 @@
 //! `pull`: brings the layers of images into the cache.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -59,6 +60,15 @@ pub(super) async fn bring(
     tell: impl Fn(usize, &Brought) -> Result<()>,
 ) -> Result<Pulled> {
     let image = context.resolve(location).await?;
+    let evictions = || {
+        context
+            .stack
+            .disks()
+            .iter()
+            .map(|disk| disk.evicted_layers())
+            .sum::<u64>()
+    };
+    let before = evictions();
     let (tell, layers) = (&tell, image.layers.iter().enumerate());
     let brought: Result<Vec<(usize, Brought)>> = stream::iter(layers)
         .map(|(number, layer)| async move {
@@ -82,7 +92,9 @@ pub(super) async fn bring(
     // Where one layer has failed, others are there.
     images::remember(context, location, &image, lengths.ok()).await;
     let brought = brought.with_context(|| location.to_string())?;
-    warn_of_evicted(context, location, &image, &brought).await;
+    if evictions() > before {
+        warn_of_evicted(context, location, &image, &brought).await;
+    }
     let bytes = brought.iter().map(|brought| brought.len).sum();
     Ok(Pulled { image, bytes })
 }
@@ -90,17 +102,19 @@ pub(super) async fn bring(
 /// An image that does not fit into the quota of a disk makes its own layers give way to each other.
 async fn warn_of_evicted(context: &Context, location: &ImageLocation, image: &Image, brought: &[Brought]) {
     for disk in context.stack.disks() {
-        let mut evicted = 0;
+        // An image may have a layer twice.
+        let mut evicted = BTreeSet::new();
         for (layer, brought) in image.layers.iter().zip(brought) {
-            let gone = brought.tier == disk.name()
-                && matches!(disk.peek(layer).await, Ok(Peek::Absent | Peek::Refused(_)));
-            evicted += u64::from(gone);
+            let looked = disk.peek(layer).await;
+            if brought.tier == disk.name() && matches!(looked, Ok(Peek::Absent | Peek::Refused(_))) {
+                evicted.insert(layer.digest);
+            }
         }
-        if evicted > 0 {
+        if !evicted.is_empty() {
             tracing::warn!(
                 tier = disk.name(),
                 image = %location,
-                evicted,
+                evicted = evicted.len(),
                 "layers of the image had to make room again for its others, or for other images: raise `max_bytes`, or free space"
             );
         }
@@ -123,15 +137,16 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
             }
         }
     };
-    if arrival.came_from().is_none() {
-        // Nothing serves it, and whatever is read of it tells why; or finds it elsewhere, and brings it from there.
+    let is_fetched_anew = |held: &str| context.stack.is_origin(held);
+    if arrival.reader().len().is_none() && !arrival.held_by().is_some_and(is_fetched_anew) {
+        // Its fill has failed, and whatever is read of it tells why; or finds it elsewhere, and brings it from there.
         arrival.reader().read_at(0, &mut [0]).await?;
         cache.settled(&layer.digest).await;
     }
     let Some(len) = arrival.reader().len() else {
         let why = match arrival.refused() {
             Some(error) => anyhow::Error::new(error),
-            None => anyhow!(why_not_kept(context)),
+            None => anyhow!(why_not_kept(context, arrival.held_by())),
         };
         return Err(why.context(format!("layer {} is not brought: no tier keeps it", layer.digest)));
     };
@@ -140,8 +155,16 @@ pub(super) async fn bring_layer(context: &Context, layer: &LayerDescriptor) -> R
 }
 
 /// Where no tier has said.
-fn why_not_kept(context: &Context) -> &'static str {
-    if !context.stack.disks().is_empty() {
+fn why_not_kept(context: &Context, held_by: Option<&str>) -> &'static str {
+    let sources = context.stack.sources();
+    let in_front = sources.iter().take_while(|source| Some(&*source.name) != held_by);
+    let disks = context.stack.disks();
+    if in_front
+        .into_iter()
+        .any(|source| disks.iter().any(|disk| disk.name() == source.name))
+    {
+        "the disk could not be asked for it: the warnings say why, or `config check`"
+    } else if !disks.is_empty() {
         "no tier stands in front of the source that has it: put the one of the kind `disk` there"
     } else if context.stack.shared_tiers().is_empty() {
         "the configuration has no tier of the kind `disk`: add one"

@@ -23,7 +23,7 @@ pub enum SetBy {
 
 impl SetBy {
     /// The variable or argument, or what it is otherwise.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Default => "default",
             Self::File => "file",
@@ -120,7 +120,7 @@ impl ConfigBuilder {
             .try_into::<Config>()
             .map_err(|error| ConfigError::Override {
                 by: by.clone(),
-                message: with_key(&error),
+                message: with_key(&error).0,
             })?;
         self.top.insert(key.to_owned(), value);
         self.overridden.insert((None, key.to_owned()), by);
@@ -171,14 +171,10 @@ impl ConfigBuilder {
         overridden.cloned().unwrap_or(SetBy::File)
     }
 
-    /// The variables and arguments that have set something of the tiers of this name, in no particular order.
-    pub fn overrides_of(&self, tier: &str) -> Vec<&str> {
-        let is_of = |position: &usize| self.tiers[*position].name() == tier;
-        self.overridden
-            .iter()
-            .filter(|((position, _), _)| position.as_ref().is_some_and(is_of))
-            .map(|(_, by)| by.name())
-            .collect()
+    /// The variable or argument that has set a key of a tier, if it was one.
+    pub fn override_of(&self, tier: &str, key: &str) -> Option<&SetBy> {
+        let position = self.tiers.iter().position(|known| known.name() == tier)?;
+        self.overridden.get(&(Some(position), key.to_owned()))
     }
 
     /// The configuration.
@@ -228,8 +224,8 @@ mod tests {
         builder.set_of_only("disk", "dir", "/b", argument()).unwrap();
         assert_eq!(builder.set_by(None, "early_reads"), argument());
         assert_eq!(builder.set_by(Some(0), "dir"), argument());
-        assert_eq!(builder.overrides_of("disk"), ["--flag"]);
-        assert!(builder.overrides_of("registry").is_empty());
+        assert_eq!(builder.override_of("disk", "dir"), Some(&argument()));
+        assert_eq!(builder.override_of("disk", "max_bytes"), None);
         let config = builder.build().unwrap();
         assert!(config.early_reads);
         assert_eq!(config.tiers[0].settings["dir"].as_str(), Some("/b"));

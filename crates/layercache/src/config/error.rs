@@ -45,6 +45,8 @@ pub enum ConfigError {
     Tier {
         /// Which source.
         name: String,
+        /// Which of its keys, where it is one.
+        key: Option<String>,
         /// What is wrong.
         message: String,
     },
@@ -81,12 +83,15 @@ impl ConfigError {
     }
 }
 
-/// What is wrong with the value of a key, with the key, which the message alone lacks.
-pub(super) fn with_key(error: &toml::de::Error) -> String {
+/// What is wrong with the value of a key, and the key, which the message alone lacks.
+pub(super) fn with_key(error: &toml::de::Error) -> (String, Option<String>) {
     let text = error.to_string();
     match text.trim_end().rsplit_once("\nin `") {
-        Some((message, key)) => one_line(&format!("`{key}: {message}")),
-        None => one_line(&text),
+        Some((message, key)) => {
+            let key = one_line(key.trim_end_matches('`'));
+            (one_line(&format!("`{key}`: {message}")), Some(key))
+        }
+        None => (one_line(&text), None),
     }
 }
 

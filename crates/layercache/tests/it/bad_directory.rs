@@ -145,6 +145,28 @@ fn a_directory_that_may_only_be_read_is_looked_into() {
 }
 
 #[test]
+fn a_layer_that_is_wrong_and_cannot_be_removed_is_no_reason_to_stop() {
+    let sandbox = Sandbox::new();
+    let mut image = Image::of_files(&[("etc/hello", b"hello"), ("data", &noise(100_000))]);
+    image.add_tar(&crate::image::tar(&[("etc/motd", &noise(100_000))]));
+    let image = image.write_layout(&sandbox.path("layers"));
+    let damaged = format!(
+        "\"$3\" pull {image} --cache-dir \"$1\" >&2 && for layer in \"$1\"/*.decompressed; do \
+         printf X | dd of=\"$layer\" bs=1 seek=99 conv=notrunc 2> /dev/null || exit 98; done; mount -o remount,ro \"$1\" || exit 98;"
+    );
+    let outcome = in_tmpfs(&sandbox, "mode=700", &["cache", "verify", "--json"], &damaged);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let lines = String::from_utf8(outcome.stdout).unwrap();
+    assert_eq!(lines.matches("\"action\":\"left\"").count(), 2, "{lines}");
+    assert_eq!(lines.matches("Read-only file system").count(), 2, "{lines}");
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(
+        last.contains("2 layers could not be removed though wrong"),
+        "{last}"
+    );
+}
+
+#[test]
 fn that_a_directory_could_not_be_created_is_found_out_by_asking() {
     let sandbox = Sandbox::new();
     let check = "\"$3\" config check --cache-dir \"$1/below/clip\" >&2;";

@@ -95,6 +95,27 @@ fn two_disks_have_names_and_both_are_filled() {
     for tier in &listed {
         assert_eq!(tier["layers"].as_array().unwrap().len(), 1, "{tier}");
     }
+    // Each directory is named once, where it is not named anyway.
+    for command in [
+        &["list"][..],
+        &["usage"],
+        &["verify"],
+        &["gc", "--max-bytes", "1GiB"],
+        &["pin", &registry.image()],
+        &["unpin", &registry.image()],
+        &["clear"],
+    ] {
+        let printed = sandbox.succeed([&["--config", config, "cache"], command].concat());
+        for name in ["fast", "large"] {
+            let dir = sandbox.path(name).to_str().unwrap().to_owned();
+            assert_eq!(
+                printed.text().matches(&dir).count(),
+                1,
+                "{command:?}: {}",
+                printed.text()
+            );
+        }
+    }
     // An argument that speaks of the one directory cannot speak of two.
     let line = sandbox.fail(["--config", config, "--cache-dir", "x", "cache", "usage"]);
     assert!(
@@ -292,7 +313,6 @@ fn a_tier_that_is_never_filled_is_warned_of() {
         "[[tier]]\nkind = \"registry\"\n[[tier]]\nkind = \"disk\"\n",
     );
     let config = config.to_str().unwrap();
-    sandbox.run(["--config", config, "config", "check"]);
     let checked = sandbox.run(["--config", config, "config", "check"]);
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     for words in [

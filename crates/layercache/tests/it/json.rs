@@ -62,7 +62,10 @@ fn check(section: &str, printed: &[Value]) {
     printed.iter().for_each(|value| keys(value, "", &mut found));
     // Of what is empty or nothing, what would be in there does not show.
     let has = |key: &String| {
-        let inside = |other: &&String| other.starts_with(key.trim_end_matches("[]")) && *other != key;
+        let inside = |other: &&String| {
+            let rest = other.strip_prefix(key.trim_end_matches("[]"));
+            rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
         documented.contains(key) || documented.iter().any(|other| inside(&other))
     };
     let unknown: Vec<_> = found.iter().filter(|key| !has(key)).collect();

@@ -15,7 +15,7 @@ use super::origin::{RegistryOrigin, anywhere};
 use super::transport::Transport;
 
 /// Mirrors that are asked at once.
-const MAX_CONCURRENT: usize = 8;
+const MAX_CONCURRENT: usize = 64;
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -12,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::transport::Transport;
 use crate::credentials::CredentialProvider;
 use crate::location::split_file_locator;
+use crate::repository::is_host;
 use crate::resolve::{self, Root};
 use crate::{Image, ImageLocation, ImageReference, ImageSource, OriginStats, Platform, Repository, manifest};
 
@@ -39,7 +40,7 @@ impl RegistryOrigin {
         let place = |error: Error| error.at(&config.name, "configure");
         if !config.mirrors.keys().all(|host| is_host(host)) {
             // Not repeated: it may be a URL with a password.
-            let why = "the mirrors of something are named that is no host: expected HOST or HOST:PORT";
+            let why = "`mirrors` has a key that is no host: expected HOST or HOST:PORT";
             return Err(place(Error::invalid(why)));
         }
         for base in config.mirrors.values().flatten() {
@@ -105,12 +106,6 @@ impl RegistryOrigin {
         };
         resolve::resolve(&documents, repository.to_string().into(), root, platform).await
     }
-}
-
-/// Whether it may be the host of a reference, with or without a port.
-fn is_host(text: &str) -> bool {
-    let allowed = |char: char| char.is_ascii_alphanumeric() || ".-:[]".contains(char);
-    !text.is_empty() && text.chars().all(allowed)
 }
 
 /// Some repository, where it does not matter which.

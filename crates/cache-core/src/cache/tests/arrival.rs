@@ -152,7 +152,7 @@ impl Policy for RefusesOnce {
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         if operation == Operation::Create && !self.0.swap(true, Ordering::Relaxed) {
-            return Err(Error::unavailable("not now").at("near", "create"));
+            return Err(Error::unavailable("not now"));
         }
         work.await
     }

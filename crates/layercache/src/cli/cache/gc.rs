@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Gc) ->
         .with_older_than(command.older_than)
         .with_keep(kept(context, disks, command).await?)
         .with_dry_run(command.dry_run);
-    each(disks, command.json, async |disk| {
+    each(disks, !command.json, async |disk| {
         let report = disk.gc_with(options.clone()).await?;
         let contents = disk.contents().await?;
         print(disk, &report, command.dry_run.then_some(&contents), command.json)?;

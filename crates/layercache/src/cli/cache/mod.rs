@@ -29,24 +29,19 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
     }
     match command {
         Cache::List(format) => {
-            each(&disks, format.json, async |disk| {
+            each(&disks, !format.json, async |disk| {
                 list::run(disk, format.json).await
             })
             .await
         }
-        Cache::Usage(format) => {
-            each(&disks, format.json, async |disk| {
-                usage::run(disk, format.json).await
-            })
-            .await
-        }
+        Cache::Usage(format) => each(&disks, false, async |disk| usage::run(disk, format.json).await).await,
         Cache::Verify(verify) => verify::run(context, &disks, &verify).await,
         Cache::Gc(gc) => gc::run(context, &disks, &gc).await,
         Cache::Pin(images) => pin::pin(context, &disks, &images).await,
         Cache::Unpin(images) => pin::unpin(context, &disks, &images).await,
         Cache::Remove(remove) => remove::run(&disks, &remove).await,
         Cache::Clear(format) => {
-            each(&disks, format.json, async |disk| {
+            each(&disks, !format.json, async |disk| {
                 gc::clear(disk, format.json).await
             })
             .await
@@ -55,19 +50,31 @@ pub(super) async fn run(context: &Context, command: Cache) -> Result<()> {
 }
 
 /// Does it to one directory after the other; the error names the directory.
-async fn each(disks: &[&DiskTier], json: bool, command: impl AsyncFn(&DiskTier) -> Result<()>) -> Result<()> {
+async fn each(
+    disks: &[&DiskTier],
+    headed: bool,
+    command: impl AsyncFn(&DiskTier) -> Result<()>,
+) -> Result<()> {
     for &disk in disks {
-        head(disks, disk, json)?;
+        head(disks, disk, headed)?;
         let done = command(disk).await;
         done.with_context(|| disk.dir().display().to_string())?;
     }
     Ok(())
 }
 
-/// Names one of several directories above what is printed of it, as `ls` does. JSON has the name of the tier in each object.
-fn head(disks: &[&DiskTier], disk: &DiskTier, json: bool) -> Result<()> {
-    match disks.len() > 1 && !json {
-        true => output::write(format!("{}:\n", disk.dir().display()).as_bytes()),
+/// Names one of several directories above what is printed of it, as `ls` does, where it is to be `headed`: JSON has the name of the tier in
+/// each object.
+fn head(disks: &[&DiskTier], disk: &DiskTier, headed: bool) -> Result<()> {
+    match headed && disks.len() > 1 {
+        true => output::write(
+            format!(
+                "{}:
+",
+                disk.dir().display()
+            )
+            .as_bytes(),
+        ),
         false => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn pin(context: &Context, disks: &[&DiskTier], command: &Images
     for location in &command.images {
         let mut image = None;
         for disk in disks {
-            head(disks, disk, command.json)?;
+            head(disks, disk, !command.json)?;
             let pinned = pin_at(context, disk, location, &mut image).await;
             let pinned = pinned.with_context(|| disk.dir().display().to_string())?;
             let contents = disk.contents().await?;
@@ -99,6 +99,7 @@ pub(super) async fn unpin(context: &Context, disks: &[&DiskTier], command: &Imag
                     continue;
                 }
                 found = true;
+                head(disks, disk, !command.json)?;
                 if command.json {
                     output::json(&json!({
                         "tier": disk.name(),

@@ -19,7 +19,7 @@ struct Outcome {
     action: Option<&'static str>,
     /// Whether it was fetched anew; `None` where nobody tried.
     refetched: Option<bool>,
-    /// Why it could not be read, or not be fetched anew.
+    /// Why it could not be read, removed or fetched anew.
     error: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, disks: &[&DiskTier], command: &Verify
     let mut tally = Tally::default();
     let mut refetch = command.refetch.then(|| Refetch::new(context));
     for disk in disks {
-        head(disks, disk, command.json)?;
+        head(disks, disk, !command.json)?;
         let verified = verify_all(context, disk, command, refetch.as_mut(), &mut tally).await;
         verified.with_context(|| disk.dir().display().to_string())?;
     }
@@ -87,7 +87,7 @@ async fn verify_all(
     }
     total.finish_and_clear();
     for digest in kept {
-        if !disk.is_quarantined(&digest).await? {
+        if matches!(disk.is_quarantined(&digest).await, Ok(false)) {
             tracing::warn!(%digest, "what was wrong of the layer had to make room for others: it is no longer in quarantine");
             tally.quarantined -= 1;
             tally.removed += 1;
@@ -154,7 +154,7 @@ async fn wrong(
         None => None,
     };
     // Where there was no other room, the right one has taken that of the wrong one.
-    let is_kept = quarantined && disk.is_quarantined(digest).await?;
+    let is_kept = quarantined && disk.is_quarantined(digest).await.unwrap_or(false);
     Ok(Outcome {
         verdict: "corrupt",
         action: Some(if is_kept { "quarantined" } else { "removed" }),
@@ -179,7 +179,7 @@ impl Tally {
         };
         let left = some(
             self.left,
-            "could not be removed though wrong: make the directory writable, and run this again",
+            "could not be removed though wrong: mend what the lines above say, and run this again",
         );
         let unreadable = some(
             self.unreadable,
