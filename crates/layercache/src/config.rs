@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use builder::{ConfigBuilder, SetBy};
 pub use error::ConfigError;
 pub(crate) use error::one_line;
-use error::with_key;
+use error::told;
 pub use setting::{Setting, Unset, ValueType};
 pub use show::{ShownConfig, ShownSetting, ShownTier};
 
@@ -255,11 +255,10 @@ impl TierConfig {
             .clone()
             .try_into()
             .map_err(|error: toml::de::Error| {
-                let (message, key) = with_key(&error);
-                ConfigError::Tier {
-                    name: self.name().to_owned(),
-                    key,
-                    message,
+                let (what, key) = told(&error);
+                match key {
+                    Some(key) => self.mistake_in(&one_line(&key), &one_line(&what)),
+                    None => self.mistake(one_line(&what)),
                 }
             })
     }

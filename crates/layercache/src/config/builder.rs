@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, SETTINGS, TierConfig, read, with_key};
+use super::{Config, ConfigError, SETTINGS, TierConfig, one_line, read, told};
 
 /// Who has set a value. A later one overrides the ones before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,11 @@ impl ConfigBuilder {
             .try_into::<Config>()
             .map_err(|error| ConfigError::Override {
                 by: by.clone(),
-                message: with_key(&error).0,
+                message: {
+                    let (what, key) = told(&error);
+                    let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
+                    one_line(&(key + &what))
+                },
             })?;
         self.top.insert(key.to_owned(), value);
         self.overridden.insert((None, key.to_owned()), by);

@@ -83,15 +83,12 @@ impl ConfigError {
     }
 }
 
-/// What is wrong with the value of a key, and the key, which the message alone lacks.
-pub(super) fn with_key(error: &toml::de::Error) -> (String, Option<String>) {
+/// What is wrong with the value of a key, and with which one, where the error says so. Either may repeat what the file says.
+pub(super) fn told(error: &toml::de::Error) -> (String, Option<String>) {
     let text = error.to_string();
     match text.trim_end().rsplit_once("\nin `") {
-        Some((message, key)) => {
-            let key = one_line(key.trim_end_matches('`'));
-            (one_line(&format!("`{key}`: {message}")), Some(key))
-        }
-        None => (one_line(&text), None),
+        Some((message, key)) => (message.to_owned(), Some(key.trim_end_matches('`').to_owned())),
+        None => (text, None),
     }
 }
 
