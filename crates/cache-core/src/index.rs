@@ -299,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn digests_of_every_algorithm_are_kept() {
+        let mut builder = IndexBuilder::new(Algorithm::Sha512);
+        builder.update(b"a layer");
+        let index = builder.finish(Digest::sha256_of(b"blob"));
+        assert_eq!(index.diff_id().algorithm(), Algorithm::Sha512);
+        let decoded = LayerIndex::decode(&index.encode()).unwrap();
+        assert_eq!(
+            (decoded.diff_id(), decoded.digest()),
+            (index.diff_id(), index.digest())
+        );
+    }
+
+    #[test]
     fn an_index_whose_hashes_do_not_fit_its_length_is_corrupt_whoever_sealed_it() {
         let encoded = index_of(&[7; 10], 10).encode();
         let (body, _) = encoded.split_last_chunk::<HASH_LEN>().unwrap();

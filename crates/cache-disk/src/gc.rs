@@ -168,7 +168,8 @@ impl Store {
         }
         let mut evict = || self.evict_as_told(dir, options, &mut report);
         let usage = if options.dry_run || options.removes_all() {
-            // Nothing of it depends on what others evict meanwhile, and with many layers it is long enough to be in their way.
+            // Of a rehearsal, and of all that may go, nothing depends on what others evict meanwhile; and with many layers it is long enough
+            // to be in their way.
             evict()?
         } else {
             under_quota_if_possible(dir, evict)?

@@ -115,3 +115,23 @@ async fn an_open_layer_is_not_old() {
         .unwrap();
     assert_eq!(cache.files(), Cache::files_of(&[&d]));
 }
+
+/// What is in quarantine goes first, and may be all that has to.
+#[tokio::test]
+async fn a_rehearsal_counts_what_is_in_quarantine_as_gone() {
+    let cache = Cache::new();
+    let (tier, layers) = filled(&cache).await;
+    assert!(tier.quarantine(layers[0].digest()).await.unwrap());
+    let left = layers[1].bytes_on_disk() * 3;
+    let options = GcOptions::default().with_max_bytes(left);
+    let told = tier.gc_with(options.clone().with_dry_run(true)).await.unwrap();
+    assert_eq!(
+        (told.removed_layers, told.removed_quarantined, told.bytes),
+        (0, 1, left)
+    );
+    let done = tier.gc_with(options).await.unwrap();
+    assert_eq!(
+        (done.removed_layers, done.removed_quarantined, done.bytes),
+        (0, 1, left)
+    );
+}
