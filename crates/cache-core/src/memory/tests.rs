@@ -1,7 +1,7 @@
 //! What a tier in memory keeps, and what it gives up.
 
 use super::*;
-use crate::{Algorithm, ErrorKind, IndexBuilder};
+use crate::{Algorithm, ErrorKind, IndexBuilder, LayerReaderExt};
 
 fn layer(number: u64) -> LayerDescriptor {
     LayerDescriptor::new(Digest::sha256_of(&number.to_le_bytes()))
@@ -98,4 +98,20 @@ async fn layers_without_bytes_are_bounded_by_their_number() {
     assert_eq!(tier.list().count().await, 16_384);
     assert!(tier.open(&layer(0)).await.unwrap().is_none());
     assert!(tier.open(&layer(most)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_range_is_streamed_and_what_is_beyond_the_end_has_no_pieces() {
+    let tier = MemoryTier::new("memory", 30);
+    put(&tier, 0, &[10, 10]).await.unwrap();
+    let reader = tier.open(&layer(0)).await.unwrap().unwrap();
+    for (offset, len, left) in [(3, 10, 10), (15, 10, 5), (20, 10, 0), (0, 0, 0)] {
+        let pieces: Vec<_> = Arc::clone(&reader)
+            .stream_range(offset, len)
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(pieces.concat(), vec![7; left], "{len} at {offset}");
+        assert!(pieces.iter().all(|piece| !piece.is_empty()));
+    }
 }

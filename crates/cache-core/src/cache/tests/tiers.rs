@@ -1,6 +1,12 @@
 //! Which tiers are filled, and what the tier in memory and the meter do.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
 use super::*;
+use crate::{Capabilities, Digest, LayerStat};
 
 #[tokio::test]
 async fn further_tiers_are_filled_in_the_background_and_flush_waits_for_them() {
@@ -127,4 +133,76 @@ async fn a_memory_tier_does_not_hold_on_to_the_buffers_it_is_filled_from() {
     };
     writer.write(large.slice(..4)).await.unwrap();
     assert!(large.is_unique());
+}
+
+/// A tier that is filled by somebody else between the look and the claim.
+#[derive(Debug)]
+struct FilledMeanwhile {
+    inner: Arc<MemoryTier>,
+    looked: AtomicBool,
+}
+
+#[async_trait]
+impl LayerSource for FilledMeanwhile {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
+        match self.looked.swap(true, Ordering::SeqCst) {
+            true => self.inner.open(layer).await,
+            false => Ok(None),
+        }
+    }
+}
+
+#[async_trait]
+impl Tier for FilledMeanwhile {
+    async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
+        self.inner.create(layer).await
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<bool> {
+        self.inner.remove(digest).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
+        self.inner.list()
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_filled_a_tier_fills_those_behind_it_as_well() {
+    let bytes = layer_bytes(20_000);
+    let layer = descriptor(&bytes);
+    let shared = |inner: &Arc<MemoryTier>| {
+        Arc::new(Faulty {
+            inner: inner.clone(),
+            full_at: u64::MAX,
+            read_while_write: false,
+        })
+    };
+    let [before, filled, behind] = ["before", "filled", "behind"].map(memory);
+    put(&*filled, &layer, &bytes, &bytes).await;
+    let origin = Script::origin("origin", &bytes, []);
+    let cache = LayerCache::builder()
+        .tier(shared(&before))
+        .tier(Arc::new(FilledMeanwhile {
+            inner: filled,
+            looked: false.into(),
+        }))
+        .tier(shared(&behind))
+        .source(origin.clone())
+        .build()
+        .unwrap();
+    assert_eq!(all(cache.get(&layer).await.unwrap()).await.unwrap(), bytes);
+    cache.flush().await;
+    assert_eq!(
+        (listed(&*before).await, listed(&*behind).await, origin.opens()),
+        (1, 0, 0)
+    );
 }
