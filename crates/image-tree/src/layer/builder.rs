@@ -316,7 +316,6 @@ impl LayerTreeBuilder {
             | ParseError::MetadataTooLarge { .. }
             | ParseError::TooManyPendingEntries { .. }
             | ParseError::TooManySparseEntries { .. } => self.beyond(&what),
-            _ if self.position == 0 => Error::corrupt("the layer is no tar: it does not begin with a header"),
             _ => self.corrupt(&what),
         }
     }

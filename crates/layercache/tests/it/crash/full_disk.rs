@@ -56,7 +56,7 @@ fn a_disk_that_becomes_read_only_under_a_reader() {
         \"$binary\" pull \"$image\" --cache-dir \"$dir\" >/dev/null || exit 98
         \"$binary\" cat \"$image\" /data --cache-dir \"$dir\" &
         read -r word && mount -o remount,ro \"$dir\" && echo read-only >&2
-        wait $!; code=$?; \"$binary\" cache verify --cache-dir \"$dir\" >&2; exit $code";
+        wait $!; code=$?; \"$binary\" pull \"$image\" --cache-dir \"$dir\" >&2; exit $code";
     let like = sandbox.command([""; 0]);
     command.args(["sh", "-c", script, "sh"]);
     command.arg(&dir).arg(like.get_program()).arg(&image).env_clear();
@@ -78,7 +78,7 @@ fn a_disk_that_becomes_read_only_under_a_reader() {
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success(), "{rest}");
-    // Whoever comes now is told what is wrong.
+    // Whoever comes now to fill it is told what is wrong.
     assert!(
         rest.contains("is not writable") && rest.contains("Read-only file system"),
         "{rest}"

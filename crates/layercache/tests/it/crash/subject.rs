@@ -89,6 +89,8 @@ impl Subject {
 
     /// The next processes find nothing wrong, print what they should, and leave the files of the layers and no others.
     pub(super) fn check(&self) {
+        // It may not have come to that, which commands that look warn of.
+        std::fs::create_dir_all(self.sandbox.cache_dir()).unwrap();
         self.sandbox.succeed(["cache", "verify"]);
         self.sandbox.succeed(["cache", "gc"]);
         // Before the layers that it is about are filled again.
