@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::DiskConfig;
 use crate::failure::failure;
+use crate::quota::writable_bytes;
 
 /// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a home,
 /// `/tmp/clip-oci-cache-<uid>`. Relative paths in the environment do not count, as the XDG base directory
@@ -90,8 +91,9 @@ impl Directory {
 
     /// How many bytes of the file system this user may still write that it would be created in.
     pub(crate) fn free_bytes_of_parent(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(parent_that_is_there(&self.path))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(writable_bytes(&rustix::fs::statvfs(parent_that_is_there(
+            &self.path,
+        ))?))
     }
 
     /// Whether layers can be kept in it, or it can be created for them. It is not.

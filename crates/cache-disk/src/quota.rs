@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_core::{Digest, Error, Result, planted};
+use rustix::fs::StatVfs;
 
 use crate::directory::Handle;
 use crate::evict::Purpose;
@@ -130,8 +131,12 @@ impl Store {
 
 /// How many bytes of the file system this user may still write.
 pub(crate) fn free_bytes(dir: &Handle) -> io::Result<u64> {
-    let stat = rustix::fs::fstatvfs(dir)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Ok(writable_bytes(&rustix::fs::fstatvfs(dir)?))
+}
+
+/// The same of what the file system says.
+pub(crate) fn writable_bytes(stat: &StatVfs) -> u64 {
+    stat.f_bavail.saturating_mul(stat.f_frsize)
 }
 
 /// Does `work` with the lock on the quota, and shows progress meanwhile: others give up on a holder that shows none, and what they have

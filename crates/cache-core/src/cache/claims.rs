@@ -77,9 +77,8 @@ impl<'a> Claims<'a> {
     }
 
     /// Claims the tier to fill, and returns it with those that are left to be filled from there, and with the error of the last that did
-    /// not take the layer. A source that serves ranges
-    /// is read where it is, unless a tier is filled on the way. Any other is read once, so that any tier will do, and none is
-    /// filled without.
+    /// not take the layer. A source that serves ranges is read where it is, unless a tier is filled on the way. Any other is read once,
+    /// so that any tier will do, and none is filled without.
     pub(super) async fn claim(
         mut self,
         reads_ranges: bool,

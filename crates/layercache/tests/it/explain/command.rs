@@ -239,15 +239,19 @@ fn pull_tells_of_a_layer_that_it_copies_between_shared_tiers() {
     assert_eq!(lines.len(), 2);
 }
 
+/// The configuration of a disk that takes the second layer of [`image`] and not the first.
+fn small_disk(sandbox: &Sandbox) -> String {
+    let config = "[[tier]]\nkind = \"disk\"\nmax_bytes = 5000\n[[tier]]\nkind = \"registry\"";
+    let config = sandbox.write("config.toml", config);
+    config.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_layer_that_nothing_keeps_is_not_fetched_again_and_the_reason_is_told() {
     let (registry, fetches) = image();
     let sandbox = Sandbox::new();
-    let config = sandbox.write(
-        "config.toml",
-        "[[tier]]\nkind = \"disk\"\nmax_bytes = 5000\n[[tier]]\nkind = \"registry\"",
-    );
-    let outcome = sandbox.run(["--config", config.to_str().unwrap(), "pull", &registry.image()]);
+    let config = small_disk(&sandbox);
+    let outcome = sandbox.run(["--config", &config, "pull", &registry.image()]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     let line = outcome.stderr.lines().last().unwrap();
     for words in [" is not brought: no tier keeps it: disk: ", "max_bytes"] {
@@ -268,17 +272,8 @@ fn a_layer_that_nothing_keeps_is_not_fetched_again_and_the_reason_is_told() {
 fn a_disk_that_does_not_take_a_layer_is_no_place_of_a_copy() {
     let (registry, _) = image();
     let sandbox = Sandbox::new();
-    let config = sandbox.write(
-        "config.toml",
-        "[[tier]]\nkind = \"disk\"\nmax_bytes = 5000\n[[tier]]\nkind = \"registry\"",
-    );
-    let arguments = [
-        "--config",
-        config.to_str().unwrap(),
-        "explain",
-        "--json",
-        &registry.image(),
-    ];
+    let config = small_disk(&sandbox);
+    let arguments = ["--config", &config, "explain", "--json", &registry.image()];
     let explained = sandbox.succeed(arguments).json();
     let large = &explained["layers"][0];
     assert_eq!(large["sources"][0]["finding"], "refused");
