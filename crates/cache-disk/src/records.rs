@@ -209,13 +209,8 @@ impl Store {
 /// Forgets images until there is room for the record of another one.
 fn make_room(dir: &Handle, new: &ImageRecord) -> Result<()> {
     let names = names(dir)?;
-    let Some(excess) = (names.len() + 1)
-        .checked_sub(MAX_RECORDS)
-        .filter(|excess| *excess > 0)
-    else {
-        return Ok(());
-    };
-    if names.contains(&new.file_name()) {
+    let excess = (names.len() + 1).saturating_sub(MAX_RECORDS);
+    if excess == 0 || names.contains(&new.file_name()) {
         return Ok(());
     }
     let mut oldest: Vec<(SystemTime, String)> = Vec::new();
@@ -350,6 +345,37 @@ mod tests {
         tier.record_image(image(MAX_RECORDS)).await.unwrap();
         assert_eq!([0, 1, 2, MAX_RECORDS].map(is_known), [true, false, true, true]);
         assert_eq!(tier.images().await.unwrap().len(), MAX_RECORDS);
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_far_more_files_than_records_is_brought_back_to_the_limit() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path()).open().unwrap();
+        let images = root.path().join(IMAGE_DIR);
+        std::fs::create_dir(&images).unwrap();
+        for number in 0..MAX_RECORDS + 100 {
+            std::fs::write(images.join(image(number).file_name()), "broken").unwrap();
+        }
+        tier.record_image(image(MAX_RECORDS + 100).with_pinned(true))
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read_dir(&images).unwrap().count(), MAX_RECORDS);
+        assert_eq!(tier.images().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_longer_than_any_record_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = DiskTier::builder(root.path()).open().unwrap();
+        let path = root.path().join(IMAGE_DIR).join(image(0).file_name());
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let mut bytes = image(0).encode().unwrap();
+        for (len, is_known) in [(MAX_RECORD_LEN, true), (MAX_RECORD_LEN + 1, false)] {
+            // JSON may end with white space.
+            bytes.resize(len, b' ');
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(tier.images().await.unwrap().len(), usize::from(is_known), "{len}");
+        }
     }
 
     #[tokio::test]

@@ -34,6 +34,24 @@ async fn usage_counts_layers_and_their_companions() {
 }
 
 #[tokio::test]
+async fn an_index_is_told_if_it_is_the_layers_own() {
+    let cache = Cache::new();
+    let tier = cache.tier();
+    let [layer, other] = [1, 2].map(|seed| Layer::new(seed, LEN));
+    assert_eq!(tier.index(layer.digest()).await.unwrap(), None);
+    fill(&tier, &layer).await;
+    fill(&tier, &other).await;
+    assert_eq!(
+        tier.index(layer.digest()).await.unwrap(),
+        Some(layer.index.clone())
+    );
+    fs::remove_file(cache.path(&layer, "index")).unwrap();
+    assert_eq!(tier.index(layer.digest()).await.unwrap(), None);
+    fs::copy(cache.path(&other, "index"), cache.path(&layer, "index")).unwrap();
+    assert_eq!(tier.index(layer.digest()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn verify_tells_intact_damaged_unverifiable_and_absent() {
     let cache = Cache::new();
     let tier = cache.tier();

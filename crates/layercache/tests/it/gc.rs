@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use cache_testkit::crash::{Action, Point, Strace};
 use serde_json::{Value, json};
 
 use crate::image::{Image, noise};
@@ -91,6 +92,43 @@ fn all_but_the_named_images_go_and_the_pinned() {
         (removed(&report), &report["layers"]),
         (vec![&*digests[2]], &json!(1))
     );
+}
+
+/// The file of what is known of an image, in the cache directory.
+fn record(sandbox: &Sandbox, image: &str) -> PathBuf {
+    let directory = sandbox.cache_dir().join("image");
+    let records = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap());
+    let of_image = |path: &PathBuf| {
+        let known: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        known["name"] == image
+    };
+    let path = records.map(|entry| entry.path()).find(of_image);
+    path.unwrap()
+        .strip_prefix(sandbox.cache_dir())
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn what_is_known_of_an_image_and_cannot_be_read_now_is_not_forgotten() {
+    let (sandbox, names, digests) = filled();
+    sandbox.succeed(["cache", "pin", &names[2]]);
+    let unread = Point {
+        call: "openat".to_owned(),
+        nth: 0,
+        on: vec![record(&sandbox, &names[2])],
+    };
+    let strace = Strace::new(sandbox.path("strace.log")).with(&unread, Action::Fail("EACCES"));
+    let collected = sandbox.finish(strace.command(&sandbox.command(["cache", "gc", "--json"])));
+    assert_eq!(collected.code, Some(0), "{}", collected.stderr);
+    assert!(
+        collected.stderr.contains("cannot be read"),
+        "{}",
+        collected.stderr
+    );
+    assert_eq!(collected.json()["removed_images"], 0);
+    // The pin holds once it can be read.
+    assert_eq!(removed(&gc(&sandbox, &["--keep", &names[0]])), [&*digests[1]]);
 }
 
 #[test]
