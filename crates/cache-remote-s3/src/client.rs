@@ -97,7 +97,7 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client> {
         ));
     }
     // The SDK's own checksums travel in headers and trailers that other servers refuse. Bytes that are read are verified
-    // against the index, and those that are written are signed.
+    // against the index, and the index is signed when it is written.
     let mut settings = aws_sdk_s3::config::Builder::from(&loaded)
         .force_path_style(config.path_style())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

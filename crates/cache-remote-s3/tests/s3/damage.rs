@@ -1,10 +1,14 @@
 //! What is wrong in the bucket is a miss or corrupt, and never read.
 
+use axum::http::Method;
 use cache_core::{ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, Seal, Tier};
 use cache_remote_s3::S3Tier;
 use cache_testkit::{Fault, FaultProxy};
 
-use crate::support::{CHUNK, Layer, Raw, config_at, fill, open, prefix, read_all, server, tier_at};
+use crate::front::{Front, Verdict};
+use crate::support::{
+    CHUNK, Layer, PART, Raw, config_at, fill, open, prefix, read_all, server, tier_at, try_fill,
+};
 
 async fn error_of(tier: &S3Tier, layer: &Layer) -> ErrorKind {
     let error = tier.open(&layer.descriptor).await.unwrap_err();
@@ -80,6 +84,38 @@ async fn a_bit_that_flips_on_the_way_is_found() {
     proxy.set(Fault::FlipBit { at: 100_000 });
     let error = reader.read_bytes(0, 10).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn what_is_changed_on_its_way_to_the_server_is_found() {
+    let (layer, prefix) = (Layer::new(1, PART + CHUNK), prefix());
+    // A part by whoever reads it: the parts are not signed.
+    let front = Front::start(server(), |seen| {
+        if seen.is_part() && seen.target.contains("partNumber=2") {
+            Verdict::Damage
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let reader = fill(&tier_at(front.address, &prefix), &layer).await;
+    assert_eq!(reader.read_bytes(0, CHUNK).await.unwrap(), layer.bytes[..CHUNK]);
+    let error = reader.read_bytes(PART as u64, 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(tier_at(server(), &prefix).remove(layer.digest()).await.unwrap());
+
+    // The index by the server, before anybody sees it.
+    let front = Front::start(server(), |seen| {
+        if seen.is_index() && seen.method == Method::PUT {
+            Verdict::Damage
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    assert!(try_fill(&tier_at(front.address, &prefix), &layer).await.is_err());
+    let tier = tier_at(server(), &prefix);
+    assert!(tier.open(&layer.descriptor).await.unwrap().is_none());
 }
 
 #[tokio::test]

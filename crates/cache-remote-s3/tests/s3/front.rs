@@ -77,6 +77,8 @@ pub(crate) enum Verdict {
     /// The real server's answer to a range, under another name.
     Rename(&'static str),
     Answer(StatusCode, &'static str),
+    /// The request goes on with its last byte changed.
+    Damage,
     Hang,
 }
 
@@ -188,6 +190,12 @@ async fn answer(upstream: SocketAddr, request: Request, verdict: Verdict) -> Res
             // The client is heard out, or the connection ends with a reset.
             let _ = axum::body::to_bytes(request.into_body(), usize::MAX).await;
             Response::builder().status(status).body(body.into()).unwrap()
+        }
+        Verdict::Damage => {
+            let (head, body) = request.into_parts();
+            let mut body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+            *body.last_mut().unwrap() ^= 1;
+            pass(upstream, Request::from_parts(head, body.into())).await
         }
         Verdict::Hang => std::future::pending().await,
     }
