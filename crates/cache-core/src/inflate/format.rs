@@ -35,6 +35,15 @@ impl Format {
             Self::Unsupported(name) => name,
         }
     }
+
+    /// How much of the layer is inflated at once, in bytes. Each piece wakes several threads, so that a fill by pieces of half the
+    /// length takes some hundredths longer; but a zstd decoder has a window of megabytes beside its pieces.
+    pub(super) fn piece_len(self) -> usize {
+        match self {
+            Self::Zstd => 256 * 1024,
+            _ => 512 * 1024,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use crate::runtime::mpsc;
 use crate::verify::hash;
 use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result, planted};
 
-/// Longest piece handed on, in bytes: with the capacity of the channels it bounds what is in flight.
-pub(super) const PIECE_LEN: usize = 256 * 1024;
+/// Longest piece of a blob handed on, in bytes: with the capacity of the channels it bounds what is in flight.
+const PIECE_LEN: usize = 256 * 1024;
 
 /// Receives a blob, hashes it, checks digest and size, and hands it to `pieces`. The last message is an error unless all
 /// of the blob was right; a closed channel after `Ok` pieces alone never means a whole blob (see [`Piece::End`]).

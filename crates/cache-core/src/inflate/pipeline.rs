@@ -1,7 +1,7 @@
 //! One inflate: receive and hash on the runtime, inflate on a thread of its own, with bounded buffers between.
 //!
 //! ```text
-//! blob stream ─► receive + hash (task) ─► 2 x 256 KiB ─► inflate (thread) ─► 2 x 256 KiB ─► consumer
+//! blob stream ─► receive + hash (task) ─► 256 KiB ─► inflate (thread) ─► a piece ─► consumer
 //! ```
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
@@ -17,12 +17,12 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::decoder::Decoder;
 use super::inflater::Shared;
-use super::input::{Input, PIECE_LEN, into_error, receive};
+use super::input::{Input, into_error, receive};
 use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_blocking, timeout};
 use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
 
-/// Pieces of [`PIECE_LEN`] between two stages.
-const QUEUE_LEN: usize = 2;
+/// Pieces between two stages, beside those that they work on.
+const QUEUE_LEN: usize = 1;
 
 /// The layer in `blob`. Nothing happens before the stream is polled; it ends with an error unless digest and size of the
 /// blob are right.
@@ -93,13 +93,13 @@ fn run(
 ) -> Result<()> {
     let (mut decoder, format) = Decoder::new(input)?;
     let mut inflate = shared.stats.begin(&layer.digest);
-    let mut recycled = Recycled::default();
+    let mut recycled = Recycled::new(format.piece_len());
     loop {
         let start = Instant::now();
         let waited = decoder.input().waited();
         let mut piece = recycled.take();
         let mut filled = 0;
-        while filled < PIECE_LEN {
+        while filled < piece.len() {
             match decoder
                 .read(&mut piece[filled..])
                 .map_err(|error| into_error(error, format.name()))?
@@ -142,28 +142,37 @@ fn run(
 
 /// Pieces that were sent, to be used again when nobody looks at them any more: an allocator keeps much of what it gives to one thread
 /// and gets back from another.
-#[derive(Default)]
-struct Recycled(VecDeque<Bytes>);
+struct Recycled {
+    piece_len: usize,
+    sent: VecDeque<Bytes>,
+}
 
 impl Recycled {
     /// As many as are on their way when the consumer keeps up: in the queue, and one each at both ends.
     const MOST: usize = QUEUE_LEN + 2;
 
-    /// A piece of [`PIECE_LEN`] bytes of any value.
+    fn new(piece_len: usize) -> Self {
+        Self {
+            piece_len,
+            sent: VecDeque::new(),
+        }
+    }
+
+    /// A piece of the full length, of bytes of any value.
     fn take(&mut self) -> BytesMut {
-        let full = self.0.len() >= Self::MOST;
-        let oldest = if full { self.0.pop_front() } else { None };
+        let full = self.sent.len() >= Self::MOST;
+        let oldest = if full { self.sent.pop_front() } else { None };
         match oldest.map(Bytes::try_into_mut) {
             Some(Ok(mut piece)) => {
-                piece.resize(PIECE_LEN, 0);
+                piece.resize(self.piece_len, 0);
                 piece
             }
-            _ => BytesMut::zeroed(PIECE_LEN),
+            _ => BytesMut::zeroed(self.piece_len),
         }
     }
 
     fn put(&mut self, piece: Bytes) {
-        self.0.push_back(piece);
+        self.sent.push_back(piece);
     }
 }
 
@@ -171,11 +180,12 @@ impl Recycled {
 mod tests {
     use super::*;
 
+    const PIECE_LEN: usize = 1000;
     const MARK: u8 = 7;
 
     #[test]
     fn a_piece_is_used_again_only_when_nobody_looks_at_it() {
-        let mut recycled = Recycled::default();
+        let mut recycled = Recycled::new(PIECE_LEN);
         let mut sent = Vec::new();
         for _ in 0..Recycled::MOST {
             let mut piece = recycled.take();

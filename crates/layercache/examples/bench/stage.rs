@@ -12,7 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use layercache::core::{Algorithm, DigestHasher, IndexBuilder};
 
 /// What the stages of a fill hand to each other.
-const PIECE_LEN: usize = 256 * 1024;
+const PIECE_LEN: usize = 512 * 1024;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
