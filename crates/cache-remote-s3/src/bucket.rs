@@ -161,6 +161,7 @@ impl Bucket {
         })
     }
 
+    /// Signed with its bytes: a server must refuse an index that was changed on its way, since nothing else vouches for it.
     pub(crate) async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         let patience = Patience::Part.settings(self.config.timeout);
         let request = self

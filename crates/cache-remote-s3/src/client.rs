@@ -97,7 +97,7 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client> {
         ));
     }
     // The SDK's own checksums travel in headers and trailers that other servers refuse. Bytes that are read are verified
-    // against the index, and the index is signed when it is written.
+    // against the index, and those that are written are signed, or on their way under TLS.
     let mut settings = aws_sdk_s3::config::Builder::from(&loaded)
         .force_path_style(config.path_style())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -109,18 +109,12 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client> {
                 .grace_period(config.timeout)
                 .build(),
         );
-    if config.endpoint.as_deref().is_some_and(is_plain) {
+    // The certificates of the system need not be read then, which takes the SDK tens of milliseconds. Credentials may still come over
+    // TLS, by the loader's client.
+    if config.is_plain() {
         settings = settings.http_client(aws_smithy_http_client::Builder::new().build_http());
     }
     Ok(Client::from_conf(settings.build()))
-}
-
-/// Whether nothing is encrypted on the way to `endpoint`: the certificates of the system need not be read then, which takes the
-/// SDK tens of milliseconds. Credentials may still come over TLS, by the loader's client.
-fn is_plain(endpoint: &str) -> bool {
-    endpoint
-        .split_once("://")
-        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
 }
 
 /// A server of one's own rarely has regions, and a metadata service that is asked all the same costs seconds.

@@ -18,6 +18,7 @@ pub struct S3Config {
     pub(crate) region: Option<String>,
     pub(crate) prefix: String,
     pub(crate) path_style: Option<bool>,
+    pub(crate) payload_signing: Option<bool>,
     pub(crate) credentials: Option<KeyPair>,
     pub(crate) key_pairs: Option<Arc<dyn KeyPairs>>,
     pub(crate) seal: Seal,
@@ -35,6 +36,7 @@ impl S3Config {
             region: None,
             prefix: String::new(),
             path_style: None,
+            payload_signing: None,
             credentials: None,
             key_pairs: None,
             seal: Seal::plain(),
@@ -80,6 +82,16 @@ impl S3Config {
         self
     }
 
+    /// The same with whether the parts of a layer are signed with their bytes, so that a server refuses one that was changed on its
+    /// way, for which both ends hash the layer once more; if not, it is stored, and whoever reads it has it removed. Unless set, they
+    /// are if the [endpoint](Self::with_endpoint) has no TLS, which leaves little to chance. What is shorter than a part is signed in
+    /// any case, and so are indexes.
+    #[must_use]
+    pub fn with_payload_signing(mut self, payload_signing: Option<bool>) -> Self {
+        self.payload_signing = payload_signing;
+        self
+    }
+
     /// The same with a key pair. Unless set, AWS's usual chain is asked when the tier is first used: environment, profile,
     /// web identity, container and instance metadata.
     #[must_use]
@@ -120,6 +132,16 @@ impl S3Config {
 
     pub(crate) fn path_style(&self) -> bool {
         self.path_style.unwrap_or(self.endpoint.is_some())
+    }
+
+    pub(crate) fn payload_signing(&self) -> bool {
+        self.payload_signing.unwrap_or(self.is_plain())
+    }
+
+    /// Whether nothing is encrypted on the way to the server.
+    pub(crate) fn is_plain(&self) -> bool {
+        let scheme = self.endpoint.as_deref().and_then(|url| url.split_once("://"));
+        scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
     }
 
     /// What can be told to be wrong without asking anybody.
@@ -202,6 +224,7 @@ impl fmt::Debug for S3Config {
             .field("region", &self.region)
             .field("prefix", &self.prefix)
             .field("path_style", &self.path_style())
+            .field("payload_signing", &self.payload_signing())
             .field("credentials", &self.credentials)
             .field("key_pairs", &self.key_pairs)
             .field("seal", &self.seal)

@@ -171,19 +171,20 @@ async fn send(
 ) -> Result<Option<CompletedPart>> {
     let client = bucket.client().await?;
     let request = client.upload_part().bucket(bucket.bucket_name()).key(key);
-    let sent = request
+    let request = request
         .upload_id(id)
         .part_number(number)
         .content_length(bytes.len() as i64)
         .body(bytes.into())
         .customize()
-        .config_override(Patience::Part.settings(bucket.config.timeout))
-        // Whoever reads a part compares it with the index, and that is signed: to hash parts as well would take both ends as long as
-        // it takes to prove the layer.
-        .disable_payload_signing()
-        .send()
-        .await;
-    match sent {
+        .config_override(Patience::Part.settings(bucket.config.timeout));
+    let request = if bucket.config.payload_signing() {
+        request
+    } else {
+        // Takes both ends as long as it took to prove the layer.
+        request.disable_payload_signing()
+    };
+    match request.send().await {
         Ok(sent) => {
             let part = CompletedPart::builder().part_number(number);
             Ok(Some(part.set_e_tag(sent.e_tag).build()))

@@ -37,7 +37,8 @@ impl Format {
     }
 
     /// How much of the layer is inflated at once, in bytes. Each piece wakes several threads, so that a fill by pieces of half the
-    /// length takes some hundredths longer; but a zstd decoder has a window of megabytes beside its pieces.
+    /// length takes a twentieth longer; but a zstd decoder has a window of megabytes beside its pieces, and a pull of an image is to
+    /// stay within 32 MiB.
     pub(super) fn piece_len(self) -> usize {
         match self {
             Self::Zstd => 256 * 1024,

@@ -14,7 +14,7 @@ use crate::{BlobReader, LayerDescriptor, LayerReader};
 pub struct InflateLimits {
     /// Longest layer in bytes; a blob that inflates to more is refused as a decompression bomb. Default: 64 GiB.
     pub max_layer_bytes: u64,
-    /// How many blobs are inflated at once; each takes 2 MiB of buffers and what its format asks for as a window, 32 KiB
+    /// How many blobs are inflated at once; each takes up to 2.25 MiB of buffers and what its format asks for as a window, 32 KiB
     /// for gzip, and for zstd typically 2 to 8 MiB and at most 128 MiB. Default: 4.
     pub max_concurrent: usize,
     /// How long a stream may be left unread before it ends with

@@ -1,7 +1,7 @@
 //! One inflate: receive and hash on the runtime, inflate on a thread of its own, with bounded buffers between.
 //!
 //! ```text
-//! blob stream ─► receive + hash (task) ─► 256 KiB ─► inflate (thread) ─► a piece ─► consumer
+//! blob stream ─► receive + hash (task) ─► 256 KiB ─► inflate (thread) ─► 256 or 512 KiB ─► consumer
 //! ```
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
@@ -21,7 +21,7 @@ use super::input::{Input, into_error, receive};
 use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_blocking, timeout};
 use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
 
-/// Pieces between two stages, beside those that they work on.
+/// Pieces between two stages, beside those that they work on: enough for neither to wait for the other while both go on.
 const QUEUE_LEN: usize = 1;
 
 /// The layer in `blob`. Nothing happens before the stream is polled; it ends with an error unless digest and size of the

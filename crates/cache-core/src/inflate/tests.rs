@@ -211,6 +211,21 @@ async fn a_zstd_window_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_layer_comes_in_pieces_as_long_as_its_decoder_leaves_room_for() {
+    let layer = layer_bytes(2 << 20);
+    for (blob, piece) in [
+        (gzip(&layer), PIECE),
+        (zstd(&layer), PIECE / 2),
+        (layer.clone(), PIECE),
+    ] {
+        let reader =
+            Inflater::default().reader("origin", &descriptor(&blob, &layer), Arc::new(Blob::new(blob)));
+        let pieces: Vec<_> = reader.stream(0).try_collect().await.unwrap();
+        assert!(pieces.iter().all(|inflated| inflated.len() == piece));
+    }
+}
+
+#[tokio::test]
 async fn a_bomb_stops_at_the_limit() {
     let layer = vec![0; 64 << 20];
     for blob in [gzip(&layer), zstd(&layer)] {

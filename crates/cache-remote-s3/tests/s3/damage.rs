@@ -5,7 +5,7 @@ use cache_core::{ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, Seal, 
 use cache_remote_s3::S3Tier;
 use cache_testkit::{Fault, FaultProxy};
 
-use crate::front::{Front, Verdict};
+use crate::front::{Front, Seen, Verdict};
 use crate::support::{
     CHUNK, Layer, PART, Raw, config_at, fill, open, prefix, read_all, server, tier_at, try_fill,
 };
@@ -86,36 +86,44 @@ async fn a_bit_that_flips_on_the_way_is_found() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
+/// The server, behind something that changes the last byte of certain requests.
+async fn damaging(which: fn(&Seen) -> bool) -> Front {
+    let rule = move |seen: &Seen| match which(seen) {
+        true => Verdict::Damage,
+        false => Verdict::Pass,
+    };
+    Front::start(server(), rule).await
+}
+
 #[tokio::test]
-async fn what_is_changed_on_its_way_to_the_server_is_found() {
-    let (layer, prefix) = (Layer::new(1, PART + CHUNK), prefix());
-    // A part by whoever reads it: the parts are not signed.
-    let front = Front::start(server(), |seen| {
-        if seen.is_part() && seen.target.contains("partNumber=2") {
-            Verdict::Damage
-        } else {
-            Verdict::Pass
-        }
-    })
-    .await;
-    let reader = fill(&tier_at(front.address, &prefix), &layer).await;
+async fn what_is_changed_on_its_way_to_the_server_is_refused() {
+    let written_alone = |seen: &Seen| seen.method == Method::PUT && !seen.is_part() && !seen.is_index();
+    let index = |seen: &Seen| seen.method == Method::PUT && seen.is_index();
+    let unsigned = |front: &Front| config_at(front.address, &prefix()).with_payload_signing(Some(false));
+    for (which, len, config) in [
+        (Seen::is_part as fn(&Seen) -> bool, PART + CHUNK, None),
+        // These are signed in any case.
+        (written_alone, CHUNK, Some(unsigned)),
+        (index, CHUNK, Some(unsigned)),
+        (index, PART + CHUNK, Some(unsigned)),
+    ] {
+        let front = damaging(which).await;
+        let config = config.map_or_else(|| config_at(front.address, &prefix()), |config| config(&front));
+        let (tier, layer) = (S3Tier::new(config).unwrap(), Layer::new(1, len));
+        assert!(try_fill(&tier, &layer).await.is_err(), "{len}");
+        assert!(tier.open(&layer.descriptor).await.unwrap().is_none(), "{len}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_signed_and_is_changed_is_found_by_whoever_reads_it() {
+    let front = damaging(|seen| seen.target.contains("partNumber=2")).await;
+    let config = config_at(front.address, &prefix()).with_payload_signing(Some(false));
+    let (tier, layer) = (S3Tier::new(config).unwrap(), Layer::new(1, PART + CHUNK));
+    let reader = fill(&tier, &layer).await;
     assert_eq!(reader.read_bytes(0, CHUNK).await.unwrap(), layer.bytes[..CHUNK]);
     let error = reader.read_bytes(PART as u64, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(tier_at(server(), &prefix).remove(layer.digest()).await.unwrap());
-
-    // The index by the server, before anybody sees it.
-    let front = Front::start(server(), |seen| {
-        if seen.is_index() && seen.method == Method::PUT {
-            Verdict::Damage
-        } else {
-            Verdict::Pass
-        }
-    })
-    .await;
-    assert!(try_fill(&tier_at(front.address, &prefix), &layer).await.is_err());
-    let tier = tier_at(server(), &prefix);
-    assert!(tier.open(&layer.descriptor).await.unwrap().is_none());
 }
 
 #[tokio::test]

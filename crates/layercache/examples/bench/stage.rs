@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use flate2::bufread::MultiGzDecoder;
 use layercache::core::{Algorithm, DigestHasher, IndexBuilder};
 
-/// What the stages of a fill hand to each other.
+/// The most that the stages of a fill hand to each other.
 const PIECE_LEN: usize = 512 * 1024;
 
 #[derive(Clone, Copy, ValueEnum)]

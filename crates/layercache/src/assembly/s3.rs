@@ -45,6 +45,20 @@ pub(super) fn settings() -> Vec<Setting> {
             },
         ),
         Setting::new(
+            "payload_signing",
+            ValueType::Flag,
+            "Sign the parts of a layer with their bytes, so that the server refuses what was changed on its way. Both ends hash the\n\
+             layer once more for that. Without it, whoever reads what was changed finds it wrong and has it removed.",
+            Unset::Follows {
+                how: "true where the `endpoint` has no TLS",
+                value: |table| {
+                    let plain = |url: &str| url.to_ascii_lowercase().starts_with("http://");
+                    let endpoint = table.get("endpoint").and_then(toml::Value::as_str);
+                    toml::Value::Boolean(endpoint.is_some_and(plain))
+                },
+            },
+        ),
+        Setting::new(
             "access_key_id",
             ValueType::Secret,
             "The ID of the access key. It comes with a `secret_access_key`, or neither is set. Files are read again when they\n\
@@ -105,6 +119,7 @@ pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
         .with_region(keys.value("region")?)
         .with_prefix(prefix.clone())
         .with_path_style(keys.value("path_style")?)
+        .with_payload_signing(keys.value("payload_signing")?)
         .with_seal(remote.seal.clone())
         .with_timeout(remote.timeout);
     config = match pair {
