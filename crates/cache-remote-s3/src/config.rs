@@ -130,11 +130,13 @@ impl S3Config {
         self
     }
 
-    pub(crate) fn path_style(&self) -> bool {
+    /// Whether the bucket is in the path of a URL, as [set](Self::with_path_style) or as it is unless set.
+    pub fn path_style(&self) -> bool {
         self.path_style.unwrap_or(self.endpoint.is_some())
     }
 
-    pub(crate) fn payload_signing(&self) -> bool {
+    /// Whether parts are signed with their bytes, as [set](Self::with_payload_signing) or as they are unless set.
+    pub fn payload_signing(&self) -> bool {
         self.payload_signing.unwrap_or(self.is_plain())
     }
 

@@ -41,7 +41,7 @@ pub(super) fn settings() -> Vec<Setting> {
             "Name the bucket in the path of a URL, and not in its host.",
             Unset::Follows {
                 how: "true where an `endpoint` is set",
-                value: |table| toml::Value::Boolean(table.contains_key("endpoint")),
+                value: |table| toml::Value::Boolean(reached_by(table).path_style()),
             },
         ),
         Setting::new(
@@ -51,11 +51,7 @@ pub(super) fn settings() -> Vec<Setting> {
              layer once more for that. Without it, whoever reads what was changed finds it wrong and has it removed.",
             Unset::Follows {
                 how: "true where the `endpoint` has no TLS",
-                value: |table| {
-                    let plain = |url: &str| url.to_ascii_lowercase().starts_with("http://");
-                    let endpoint = table.get("endpoint").and_then(toml::Value::as_str);
-                    toml::Value::Boolean(endpoint.is_some_and(plain))
-                },
+                value: |table| toml::Value::Boolean(reached_by(table).payload_signing()),
             },
         ),
         Setting::new(
@@ -77,6 +73,12 @@ pub(super) fn settings() -> Vec<Setting> {
         .or_elsewhere(),
     ];
     [own.as_slice(), &remote::settings("\"10s\"")].concat()
+}
+
+/// What follows from the `endpoint` of a table.
+fn reached_by(table: &toml::Table) -> S3Config {
+    let endpoint = table.get("endpoint").and_then(toml::Value::as_str);
+    S3Config::new("").with_endpoint(endpoint.map(Into::into))
 }
 
 pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
