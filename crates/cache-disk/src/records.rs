@@ -306,6 +306,7 @@ fn path(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
@@ -318,12 +319,18 @@ mod tests {
         )
     }
 
-    #[tokio::test]
-    async fn the_images_that_are_remembered_are_bounded_and_pins_outlive_others() {
+    /// A tier that remembers nothing yet, and where its records will be.
+    fn tier() -> (tempfile::TempDir, DiskTier, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let tier = DiskTier::builder(root.path()).open().unwrap();
         let images = root.path().join(IMAGE_DIR);
         std::fs::create_dir(&images).unwrap();
+        (root, tier, images)
+    }
+
+    #[tokio::test]
+    async fn the_images_that_are_remembered_are_bounded_and_pins_outlive_others() {
+        let (root, tier, images) = tier();
         for number in 0..MAX_RECORDS {
             // The older one is pinned.
             let record = image(number).with_pinned(number == 0);
@@ -349,10 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_with_far_more_files_than_records_is_brought_back_to_the_limit() {
-        let root = tempfile::tempdir().unwrap();
-        let tier = DiskTier::builder(root.path()).open().unwrap();
-        let images = root.path().join(IMAGE_DIR);
-        std::fs::create_dir(&images).unwrap();
+        let (_root, tier, images) = tier();
         for number in 0..MAX_RECORDS + 100 {
             std::fs::write(images.join(image(number).file_name()), "broken").unwrap();
         }
@@ -365,10 +369,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_longer_than_any_record_is_none() {
-        let root = tempfile::tempdir().unwrap();
-        let tier = DiskTier::builder(root.path()).open().unwrap();
-        let path = root.path().join(IMAGE_DIR).join(image(0).file_name());
-        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let (_root, tier, images) = tier();
+        let path = images.join(image(0).file_name());
         let mut bytes = image(0).encode().unwrap();
         for (len, is_known) in [(MAX_RECORD_LEN, true), (MAX_RECORD_LEN + 1, false)] {
             // JSON may end with white space.
@@ -380,10 +382,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_all_are_pinned_none_is_forgotten() {
-        let root = tempfile::tempdir().unwrap();
-        let tier = DiskTier::builder(root.path()).open().unwrap();
-        let images = root.path().join(IMAGE_DIR);
-        std::fs::create_dir(&images).unwrap();
+        let (_root, tier, images) = tier();
         for number in 0..MAX_RECORDS {
             let record = image(number).with_pinned(true);
             std::fs::write(images.join(record.file_name()), record.encode().unwrap()).unwrap();

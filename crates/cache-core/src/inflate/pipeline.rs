@@ -93,11 +93,11 @@ fn run(
 ) -> Result<()> {
     let (mut decoder, format) = Decoder::new(input)?;
     let mut inflate = shared.stats.begin(&layer.digest);
-    let mut recycled = Recycled::new(format.piece_len());
+    let mut recycled = Recycled::default();
     loop {
         let start = Instant::now();
         let waited = decoder.input().waited();
-        let mut piece = recycled.take();
+        let mut piece = recycled.take(format.piece_len());
         let mut filled = 0;
         while filled < piece.len() {
             match decoder
@@ -142,37 +142,28 @@ fn run(
 
 /// Pieces that were sent, to be used again when nobody looks at them any more: an allocator keeps much of what it gives to one thread
 /// and gets back from another.
-struct Recycled {
-    piece_len: usize,
-    sent: VecDeque<Bytes>,
-}
+#[derive(Default)]
+struct Recycled(VecDeque<Bytes>);
 
 impl Recycled {
     /// As many as are on their way when the consumer keeps up: in the queue, and one each at both ends.
     const MOST: usize = QUEUE_LEN + 2;
 
-    fn new(piece_len: usize) -> Self {
-        Self {
-            piece_len,
-            sent: VecDeque::new(),
-        }
-    }
-
-    /// A piece of the full length, of bytes of any value.
-    fn take(&mut self) -> BytesMut {
-        let full = self.sent.len() >= Self::MOST;
-        let oldest = if full { self.sent.pop_front() } else { None };
+    /// A piece of `len` bytes of any value.
+    fn take(&mut self, len: usize) -> BytesMut {
+        let full = self.0.len() >= Self::MOST;
+        let oldest = if full { self.0.pop_front() } else { None };
         match oldest.map(Bytes::try_into_mut) {
             Some(Ok(mut piece)) => {
-                piece.resize(self.piece_len, 0);
+                piece.resize(len, 0);
                 piece
             }
-            _ => BytesMut::zeroed(self.piece_len),
+            _ => BytesMut::zeroed(len),
         }
     }
 
     fn put(&mut self, piece: Bytes) {
-        self.sent.push_back(piece);
+        self.0.push_back(piece);
     }
 }
 
@@ -185,21 +176,21 @@ mod tests {
 
     #[test]
     fn a_piece_is_used_again_only_when_nobody_looks_at_it() {
-        let mut recycled = Recycled::new(PIECE_LEN);
+        let mut recycled = Recycled::default();
         let mut sent = Vec::new();
         for _ in 0..Recycled::MOST {
-            let mut piece = recycled.take();
+            let mut piece = recycled.take(PIECE_LEN);
             piece.fill(MARK);
             let piece = piece.freeze();
             recycled.put(piece.clone());
             sent.push(piece);
         }
         let seen = sent.remove(0);
-        assert_ne!(recycled.take().as_ptr(), seen.as_ptr());
+        assert_ne!(recycled.take(PIECE_LEN).as_ptr(), seen.as_ptr());
 
         recycled.put(Bytes::new());
         let free = sent.remove(0).as_ptr();
-        let again = recycled.take();
+        let again = recycled.take(PIECE_LEN);
         assert_eq!((again.as_ptr(), again.len()), (free, PIECE_LEN));
         // An allocator may give the same place again, but not with what was there.
         assert!(again.iter().all(|&byte| byte == MARK));

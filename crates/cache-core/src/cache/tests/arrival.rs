@@ -182,13 +182,7 @@ async fn a_tier_that_takes_a_layer_in_the_end_has_not_refused_it() {
 async fn further_copies_are_told_wherever_they_are_made_from() {
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
-    let shared = || {
-        Arc::new(Faulty {
-            inner: MemoryTier::new("shared", 1 << 30),
-            full_at: u64::MAX,
-            read_while_write: false,
-        })
-    };
+    let shared = || Faulty::shared(MemoryTier::new("shared", 1 << 30));
     for write_back in [Copying::Inline, Copying::Background, Copying::Off] {
         let options = SourceOptions::default().with_write_back(write_back);
         let copies: &[&str] = if write_back == Copying::Off {

@@ -211,6 +211,17 @@ pub(super) struct Faulty<T> {
     pub(super) read_while_write: bool,
 }
 
+impl<T> Faulty<T> {
+    /// A shared tier with which nothing is wrong.
+    pub(super) fn shared(inner: T) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            full_at: u64::MAX,
+            read_while_write: false,
+        })
+    }
+}
+
 #[async_trait]
 impl<T: Tier> LayerSource for Faulty<T> {
     fn name(&self) -> &str {

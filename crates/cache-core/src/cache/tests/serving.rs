@@ -150,11 +150,7 @@ async fn a_write_back_is_done_before_the_first_read_where_a_tier_wants_that() {
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
     let shared = memory("shared");
-    let slow = Arc::new(Faulty {
-        inner: shared.clone(),
-        full_at: u64::MAX,
-        read_while_write: false,
-    });
+    let slow = Faulty::shared(shared.clone());
     let cache = LayerCache::builder()
         .tier(memory("disk"))
         .tier_with(slow, SourceOptions::default().with_write_back(Copying::Inline))

@@ -14,11 +14,7 @@ async fn further_tiers_are_filled_in_the_background_and_flush_waits_for_them() {
     let layer = descriptor(&bytes);
     let origin = Script::origin("origin", &bytes, []);
     let [one, two, three] = ["one", "two", "three"].map(memory);
-    let slow = Arc::new(Faulty {
-        inner: MemoryTier::new("slow", 1 << 30),
-        full_at: u64::MAX,
-        read_while_write: false,
-    });
+    let slow = Faulty::shared(MemoryTier::new("slow", 1 << 30));
     let cache = LayerCache::builder()
         .tier(slow.clone())
         .tier(one.clone())
@@ -40,11 +36,7 @@ async fn further_tiers_are_filled_in_the_background_and_flush_waits_for_them() {
 #[tokio::test]
 async fn what_is_near_enough_is_served_at_once_and_copied_to_the_front() {
     let bytes = layer_bytes(10_000);
-    let front = Arc::new(Faulty {
-        inner: MemoryTier::new("front", 1 << 30),
-        full_at: u64::MAX,
-        read_while_write: false,
-    });
+    let front = Faulty::shared(MemoryTier::new("front", 1 << 30));
     let far = Script::far("far", &bytes, []).gated(0);
     let cache = LayerCache::builder()
         .tier(front.clone())
@@ -179,23 +171,16 @@ impl Tier for FilledMeanwhile {
 async fn whoever_has_filled_a_tier_fills_those_behind_it_as_well() {
     let bytes = layer_bytes(20_000);
     let layer = descriptor(&bytes);
-    let shared = |inner: &Arc<MemoryTier>| {
-        Arc::new(Faulty {
-            inner: inner.clone(),
-            full_at: u64::MAX,
-            read_while_write: false,
-        })
-    };
     let [before, filled, behind] = ["before", "filled", "behind"].map(memory);
     put(&*filled, &layer, &bytes, &bytes).await;
     let origin = Script::origin("origin", &bytes, []);
     let cache = LayerCache::builder()
-        .tier(shared(&before))
+        .tier(Faulty::shared(before.clone()))
         .tier(Arc::new(FilledMeanwhile {
             inner: filled,
             looked: false.into(),
         }))
-        .tier(shared(&behind))
+        .tier(Faulty::shared(behind.clone()))
         .source(origin.clone())
         .build()
         .unwrap();
