@@ -84,8 +84,7 @@ impl S3Config {
 
     /// The same with whether the parts of a layer are signed with their bytes, so that a server refuses one that was changed on its
     /// way, for which both ends hash the layer once more; if not, it is stored, and whoever reads it has it removed. Unless set, they
-    /// are if the [endpoint](Self::with_endpoint) has no TLS, which leaves little to chance. What is shorter than a part is signed in
-    /// any case, and so are indexes.
+    /// are if the [endpoint](Self::with_endpoint) has no TLS. What is shorter than a part is signed in any case, and so are indexes.
     #[must_use]
     pub fn with_payload_signing(mut self, payload_signing: Option<bool>) -> Self {
         self.payload_signing = payload_signing;

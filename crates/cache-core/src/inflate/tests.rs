@@ -228,14 +228,14 @@ async fn a_layer_comes_in_pieces_as_long_as_its_decoder_leaves_room_for() {
 #[tokio::test]
 async fn a_bomb_stops_at_the_limit() {
     let layer = vec![0; 64 << 20];
-    for blob in [gzip(&layer), zstd(&layer)] {
+    for (blob, piece) in [(gzip(&layer), PIECE), (zstd(&layer), PIECE / 2)] {
         assert!(blob.len() < 1 << 20);
         let inflater = Inflater::new(InflateLimits::default().with_max_layer_bytes(1 << 20));
         let reader = inflater.reader("origin", &descriptor(&blob, &layer), Arc::new(Blob::new(blob)));
         let error = reader.read_bytes(0, 1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permanent);
         assert!(error.message().contains("max_layer_bytes (1048576)"), "{error}");
-        assert!(inflater.stats().bytes() <= ((1 << 20) + PIECE) as u64);
+        assert!(inflater.stats().bytes() <= ((1 << 20) + piece) as u64);
     }
 }
 
