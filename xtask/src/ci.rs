@@ -41,6 +41,12 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         "{hack} hack clippy --locked --quiet --feature-powerset --depth 2 --package layercache -- --deny warnings"
     )
     .run()?;
+    step("clippy of the program as it is installed by default");
+    cmd!(
+        sh,
+        "cargo clippy --locked --quiet --package layercache-cli -- --deny warnings"
+    )
+    .run()?;
     step("licences, bans and sources");
     let deny = tools::ensure(sh, tools::DENY)?;
     // Not `advisories`: their database is a git repository on GitHub, which a closed network does not reach.

@@ -45,7 +45,7 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
     let before = processor_time()?;
     cmd!(
         sh,
-        "cargo build --locked --release --package layercache --features full --target-dir {build_dir}"
+        "cargo build --locked --release --package layercache-cli --features full --target-dir {build_dir}"
     )
     .run()?;
     let took = processor_time()? - before;

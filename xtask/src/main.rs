@@ -32,7 +32,7 @@ usage: cargo xtask TASK
 
   test [--garage] [ARGS]
                install what the tests need, build the images, start the servers and run every test;
-               ARGS go to `cargo test`, for example `cargo xtask test -p layercache -- warm`;
+               ARGS go to `cargo test`, for example `cargo xtask test -p layercache-cli -- warm`;
                with --garage, S3 is Garage in place of s3s-fs
   images       build the image fixtures in target/images, or do nothing where they are up to date
   serve [--garage]

@@ -12,7 +12,7 @@ pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     apt::ensure(sh, apt::STRACE)?;
     cmd!(
         sh,
-        "cargo build --locked --profile quick --package layercache --features full"
+        "cargo build --locked --profile quick --package layercache-cli --features full"
     )
     .run()?;
     let binary = dirs::target(sh)?.join("quick/layercache");
@@ -33,8 +33,8 @@ pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
         tests = tests.args(["--workspace", "--exclude", "xtask"]);
     }
     // Without every feature, cargo would pass over the end-to-end tests. It does not take features of a package that is not meant.
-    if !names_package || options.iter().any(|word| word.ends_with("layercache")) {
-        tests = tests.args(["--features", "layercache/full"]);
+    if !names_package || options.iter().any(|word| word.ends_with("layercache-cli")) {
+        tests = tests.args(["--features", "layercache-cli/full"]);
     }
     // Both run, whatever the first says: one run shows every failure.
     let project = tests.args(["--no-fail-fast"]).args(arguments).run();

@@ -56,7 +56,6 @@
 //! | `redis` | the kind `redis`: a Redis or a Redis Cluster, shared by all workers |
 //! | `s3` | the kind `s3`: a bucket of S3 or of what speaks its protocol, shared by all workers |
 //! | `metrics` | [`metrics`]: what is counted as Prometheus text. (With any other recorder of the facade `metrics` it is not needed) |
-//! | `cli` (default) | the binary `layercache` |
 //! | `full` | all of them |
 //!
 //! TLS is rustls with aws-lc-rs throughout, and needs nothing from an application, unless that compiles another provider of

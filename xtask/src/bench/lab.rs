@@ -65,7 +65,7 @@ impl Lab {
         apt::ensure(sh, PACKAGES)?;
         cmd!(
             sh,
-            "cargo build --locked --profile {profile} --package layercache --features full --bin layercache --example bench"
+            "cargo build --locked --profile {profile} --package layercache --package layercache-cli --features layercache-cli/full,layercache/full --bin layercache --example bench"
         )
         .run()?;
         let target = dirs::target(sh)?;

@@ -10,7 +10,7 @@ use crate::dirs;
 const PAGE: &str = "docs/operations.md";
 const HEADING: &str = "\n## Log\n";
 /// What a command tells whoever runs it.
-const COMMANDS: &str = "crates/layercache/src/cli/";
+const COMMANDS: &str = "crates/layercache-cli/src/";
 /// How an event begins, of each level that operators read.
 const LEVELS: [(&str, &str); 5] = [
     ("error", "tracing::error!("),

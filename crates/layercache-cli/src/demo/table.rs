@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 
 use super::phase::Outcome;
 use super::plan::Plan;
-use crate::cli::output;
+use crate::output;
 
 pub(super) fn render(plan: &Plan, outcomes: &[Outcome]) -> String {
     let mut text = String::new();

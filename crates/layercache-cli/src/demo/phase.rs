@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::plan::Plan;
-use crate::cli::context::Context;
-use crate::cli::output;
+use crate::context::Context;
+use crate::output;
 
 /// How the files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use jiff::{Span, SpanRelativeTo};
 use layercache::core::Digest;
 use layercache::registry::ImageLocation;
 
-use crate::cli::args::Json;
+use crate::args::Json;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

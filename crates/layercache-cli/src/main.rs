@@ -1,4 +1,4 @@
-//! The command line: arguments, commands, and what they print.
+//! The program `layercache`: parses arguments, runs one command, and prints its report.
 
 mod args;
 mod brought;
@@ -12,6 +12,10 @@ mod images;
 mod inspect;
 mod logging;
 mod ls;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
 mod metrics;
 mod output;
 mod progress;
@@ -39,7 +43,7 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Runs the command that the arguments name. Exit codes: 0 success, 1 failure, 2 usage (by `clap`), 130 interrupted, 143
 /// terminated.
-pub(crate) fn run() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
