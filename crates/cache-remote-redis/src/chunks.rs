@@ -8,8 +8,8 @@ use bytes::Bytes;
 use cache_core::{CHUNK_LEN, ChunkStore, Digest, Error, FetchPlan, Result};
 use futures_util::future::try_join_all;
 
+use crate::connection::Connections;
 use crate::keys;
-use crate::tier::Store;
 
 /// 2 MiB under way for one stream: as fast on loopback as twice as much, and more than 10 Gbit/s hold in a millisecond.
 pub(crate) const PLAN: FetchPlan = FetchPlan {
@@ -20,7 +20,7 @@ pub(crate) const PLAN: FetchPlan = FetchPlan {
 /// The chunks of one layer.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    pub(crate) store: Arc<Store>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) digest: Digest,
 }
 
@@ -32,7 +32,7 @@ impl Chunks {
             .arg(keys::chunk(&self.digest, chunk))
             .arg(0)
             .arg(CHUNK_LEN - 1);
-        let bytes: Bytes = self.store.connections.transfer(request).await?;
+        let bytes: Bytes = self.connections.transfer(request).await?;
         if bytes.is_empty() {
             return Err(Error::unavailable(
                 "chunk evicted or expired since the layer was opened",

@@ -16,7 +16,7 @@ use cache_core::{Acquired, Digest, Error, ErrorKind, Holder, Lease, Leases, Rele
 use redis::Cmd;
 use tokio::runtime::Handle;
 
-use crate::tier::Store;
+use crate::store::Store;
 
 const PREFIX: &str = "clip:oci:layer:lease:";
 const FENCE: &str = "clip:oci:layer:lease:fence";

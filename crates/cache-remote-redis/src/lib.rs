@@ -34,17 +34,15 @@
 
 mod chunks;
 mod cleanup;
-mod commit;
 mod config;
 mod connection;
 mod failure;
-mod find;
 mod keys;
 mod lease;
 mod list;
-mod remove;
 mod server_urls;
 mod servers;
+mod store;
 mod tier;
 mod upload;
 mod writer;

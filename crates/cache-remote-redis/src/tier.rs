@@ -4,24 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cache_core::{
-    CHUNK_LEN, Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource,
-    LayerStat, Leases, RecentChunks, Result, Tier,
+    Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
+    Leases, Result, Tier,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
 
 use crate::RedisConfig;
-use crate::cleanup::CleanUps;
-use crate::connection::Connections;
 use crate::failure::task_failed;
 use crate::lease::RedisLeases;
+use crate::list::list;
 use crate::servers::Servers;
-use crate::upload::IN_FLIGHT;
+use crate::store::Store;
 use crate::writer::RedisWriter;
 
-/// Chunks that small reads in a row find in memory: 4 MiB.
-const RECENT_CHUNKS: usize = 8;
 /// What `max_layer_bytes` may be at most: the index of such a layer has 64 MiB.
 const MAX_LAYER_BYTES: u64 = 1 << 40;
 
@@ -39,40 +35,6 @@ pub struct RedisTier {
     store: Arc<Store>,
 }
 
-/// What the parts of the tier share.
-#[derive(Debug)]
-pub(crate) struct Store {
-    pub(crate) name: Arc<str>,
-    pub(crate) config: RedisConfig,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) recent: Arc<RecentChunks>,
-    pub(crate) cleanups: Arc<CleanUps>,
-    /// Places for chunks that are being sent.
-    pub(crate) sending: Arc<Semaphore>,
-}
-
-impl Store {
-    /// How many chunks the longest layer has.
-    pub(crate) fn max_chunks(&self) -> usize {
-        usize::try_from(self.config.max_layer_bytes.div_ceil(CHUNK_LEN.into())).unwrap_or(usize::MAX)
-    }
-
-    /// Refuses a layer that is too long.
-    pub(crate) fn check_len(&self, len: u64) -> Result<()> {
-        let max = self.config.max_layer_bytes;
-        if len <= max {
-            return Ok(());
-        }
-        Err(Error::permanent(format!(
-            "the layer is longer than the {max} bytes that this tier keeps of one: raise its `max_layer_bytes` to share it"
-        )))
-    }
-
-    pub(crate) fn place(&self, error: Error, operation: &'static str, layer: &Digest) -> Error {
-        error.at(&self.name, operation).of_layer(layer)
-    }
-}
-
 impl RedisTier {
     /// A tier of the server or cluster that `config` names. Connects to nothing yet: a server that is down, or comes up
     /// later, is found out at use.
@@ -88,16 +50,8 @@ impl RedisTier {
             ))));
         }
         let servers = Servers::new(&config).map_err(place)?;
-        let store = Store {
-            name,
-            connections: Arc::new(Connections::new(servers, config.timeout)),
-            config,
-            recent: Arc::new(RecentChunks::new(RECENT_CHUNKS)),
-            cleanups: Arc::default(),
-            sending: Arc::new(Semaphore::new(IN_FLIGHT)),
-        };
         Ok(Self {
-            store: Arc::new(store),
+            store: Arc::new(Store::new(name, config, servers)),
         })
     }
 
@@ -184,7 +138,7 @@ impl Tier for RedisTier {
 
     fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
         let name = Arc::clone(&self.store.name);
-        let layers = Arc::clone(&self.store).list();
+        let layers = list(Arc::clone(&self.store));
         layers.map_err(move |error| error.at(&name, "list")).boxed()
     }
 }

@@ -11,12 +11,10 @@ use tokio::task::JoinSet;
 
 use crate::failure::task_failed;
 use crate::keys;
-use crate::tier::Store;
+use crate::store::Store;
 
 /// How long a chunk stays whose writer died.
 const STAGING_EXPIRY: Duration = Duration::from_secs(3600);
-/// Chunks being sent at once by all writers of a tier. Each is twice in memory, as the crate copies it: 3 MiB.
-pub(crate) const IN_FLIGHT: usize = 3;
 /// What a request has besides the chunk: more than its key and its options.
 const REQUEST_LEN: usize = 1024;
 
@@ -42,7 +40,7 @@ impl Upload {
         }
     }
 
-    /// Sends the next chunk, once fewer than [`IN_FLIGHT`] are under way. What waits for its turn is bounded by the time-outs of those.
+    /// Sends the next chunk, once the store has a place for it. What waits for its turn is bounded by the time-outs of those.
     pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<()> {
         let closed = |_| Error::unavailable("the tier is gone");
         let place = Arc::clone(&self.store.sending)

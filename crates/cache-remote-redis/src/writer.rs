@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cache_core::{CHUNK_LEN, Digest, Error, LayerIndex, LayerReader, LayerWriter, Result};
 
-use crate::tier::Store;
+use crate::store::Store;
 use crate::upload::Upload;
 
 const CHUNK: usize = CHUNK_LEN as usize;

@@ -10,6 +10,7 @@ mod image_documents;
 mod inflate;
 mod layer_index;
 mod layer_tree;
+mod memory;
 mod message;
 mod reference;
 mod runtime;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use image_tree::{Entry, EntryKind, FileReader, LayerTree};
 
-use crate::layer_tree::{Memory, at_once};
+use crate::memory::{Memory, at_once};
 
 /// Longest file that is compared: a sparse one can be of any length.
 const MAX_LEN: u64 = 1 << 20;

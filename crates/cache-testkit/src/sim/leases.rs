@@ -1,75 +1,18 @@
 //! The leases of a simulated tier.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::{Acquired, Digest, Error, Holder, Lease, Leases, Release, Result};
 use tokio::time::Instant;
 
-use super::ledger::{Entered, Ledger};
-use super::script::{Play, Script, Step, Trouble, answer};
+use super::board::Stand;
+use super::ledger::Entered;
+use super::script::{Step, Trouble, answer};
 use super::tier::SimTier;
 
 /// How long others are told that a lease was given up.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
-
-/// All leases of a tier. Those of processes that were killed end by themselves, as do those whose answer was lost.
-#[derive(Debug)]
-pub(super) struct Board {
-    state: Mutex<State>,
-    in_hands: Arc<Ledger>,
-    pub(super) play: Play,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    last: u64,
-    /// Until when it is so.
-    leases: HashMap<Digest, (Stand, Instant)>,
-    /// Were given back as free while the tier lacked the layer and had never lost it.
-    freed_unpublished: Vec<Digest>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stand {
-    Held(Holder),
-    GivenUp,
-}
-
-impl Board {
-    pub(super) fn new(script: Script) -> Self {
-        Self {
-            state: Mutex::default(),
-            in_hands: Arc::default(),
-            play: Play::new(script),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All leases end.
-    pub(super) fn forget(&self) {
-        let mut state = self.lock();
-        state.leases.clear();
-        state.freed_unpublished.clear();
-    }
-}
-
-impl State {
-    /// What stands now.
-    fn stand(&mut self, layer: &Digest) -> Option<Stand> {
-        self.leases.retain(|_, (_, until)| *until > Instant::now());
-        self.leases.get(layer).map(|(stand, _)| *stand)
-    }
-
-    fn holds(&mut self, layer: &Digest, token: u64) -> bool {
-        matches!(self.stand(layer), Some(Stand::Held(holder)) if holder.token == token)
-    }
-}
 
 impl SimTier {
     /// How many leases are neither given back nor dropped.

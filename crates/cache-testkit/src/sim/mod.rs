@@ -5,6 +5,7 @@
 //! generated test case, prints with it, and shrinks with it. [`SimTier`] and [`SimOrigin`] keep the contracts otherwise: they know
 //! what is verified and what is not, and they count what must not be left over. A [`Process`] can be killed at any moment.
 
+mod board;
 mod leases;
 mod ledger;
 mod origin;
@@ -12,7 +13,6 @@ mod process;
 mod reader;
 mod script;
 mod tier;
-mod writer;
 
 pub use origin::{Scope, SimOrigin};
 pub use process::Process;
