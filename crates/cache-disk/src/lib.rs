@@ -41,40 +41,22 @@
 //! # }
 //! ```
 
-mod behind;
-mod companion;
 mod config;
-mod directory;
-mod evict;
+mod dir;
 mod failure;
-mod find;
-mod gc;
-mod layout;
-mod lock;
+mod fill;
+mod images;
+mod layer;
 mod meters;
-mod oversize;
-mod peek;
-mod policy;
-mod proven;
-mod publish;
-mod quarantine;
-mod quota;
-mod reader;
-mod record;
-mod records;
-mod recovery;
-mod scan;
+mod space;
 mod tier;
-mod usage;
-mod verify;
-mod writer;
 
 pub use config::{DEFAULT_LOCK_PATIENCE, DEFAULT_MIN_FREE_BYTES, DiskConfig};
-pub use directory::default_dir;
-pub use gc::{GcOptions, GcReport};
-pub use peek::Peek;
-pub use policy::Standing;
-pub use record::ImageRecord;
+pub use dir::directory::default_dir;
+pub use images::record::ImageRecord;
+pub use layer::peek::Peek;
+pub use layer::verify::Verification;
+pub use space::gc::{GcOptions, GcReport};
+pub use space::policy::Standing;
+pub use space::usage::{CachedLayer, DiskContents, DiskUsage};
 pub use tier::DiskTier;
-pub use usage::{CachedLayer, DiskContents, DiskUsage};
-pub use verify::Verification;

@@ -12,9 +12,9 @@ use metrics::Counter;
 use tokio::time::timeout;
 
 use crate::DiskConfig;
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::space::usage::DiskUsage;
 use crate::tier::{DiskTier, Store};
-use crate::usage::DiskUsage;
 
 /// How long a look at the directory is waited for. Whoever asks is a scrape, which has more to tell than this.
 const LONGEST: Duration = Duration::from_secs(1);

@@ -16,17 +16,17 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use crate::DiskConfig;
-use crate::directory::{Directory, Handle};
-use crate::evict::{remove_files, sync_removal};
+use crate::dir::directory::{Directory, Handle};
+use crate::dir::layout::{LAYER, file_name};
+use crate::dir::lock::{Attempt, FileLock, Holder, Patience};
+use crate::dir::recovery::{remove_abandoned, remove_leftovers};
+use crate::dir::scan::companions_of;
 use crate::failure::{WarnOnce, blocking, failure};
-use crate::layout::{LAYER, file_name};
-use crate::lock::{Attempt, FileLock, Holder, Patience};
+use crate::fill::writer::DiskWriter;
+use crate::layer::proof::Proven;
 use crate::meters::Meters;
-use crate::oversize::Oversize;
-use crate::proven::Proven;
-use crate::recovery::{remove_abandoned, remove_leftovers};
-use crate::scan::companions_of;
-use crate::writer::DiskWriter;
+use crate::space::evict::{remove_files, sync_removal};
+use crate::space::oversize::Oversize;
 
 /// How long a busy lock is waited for before the next look: at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(10);

@@ -3,7 +3,7 @@
 //!
 //! The clock is virtual and the traces are made from seeds: the same figures come out each time.
 
-#[path = "../../src/policy.rs"]
+#[path = "../../src/space/policy.rs"]
 #[allow(
     dead_code,
     unreachable_pub,

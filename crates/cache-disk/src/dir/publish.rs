@@ -16,8 +16,8 @@ use cache_core::planted;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::directory::{Handle, still_names, unlink_at};
-use crate::layout::STAGING_DIR;
+use crate::dir::directory::{Handle, still_names, unlink_at};
+use crate::dir::layout::STAGING_DIR;
 
 /// How many staging names are tried.
 const NAME_TRIES: usize = 16;

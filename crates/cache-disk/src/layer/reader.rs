@@ -13,7 +13,7 @@ use futures_util::{StreamExt, future, stream};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
 use crate::failure::{blocking, failure};
 
 /// How much is read at once where the disk has to be waited for, in bytes: what such a read allocates.
@@ -223,8 +223,8 @@ mod tests {
 
     use super::*;
     use crate::DiskConfig;
-    use crate::directory::Directory;
-    use crate::publish::NewFile;
+    use crate::dir::directory::Directory;
+    use crate::dir::publish::NewFile;
 
     fn reader(root: &tempfile::TempDir, bytes: &[u8]) -> DiskReader {
         let dir = Directory::open(&DiskConfig::new(root.path()))

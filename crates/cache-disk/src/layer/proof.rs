@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use cache_core::{Digest, LayerDescriptor};
 use rustix::fs::Stat;
 
-use crate::directory::Handle;
-use crate::layout::{INDEX, LAYER, file_name};
-use crate::reader::DiskReader;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{INDEX, LAYER, file_name};
+use crate::layer::reader::DiskReader;
 use crate::tier::Store;
 
 /// How many layers are remembered: more than a worker has in use, in about 200 KiB.

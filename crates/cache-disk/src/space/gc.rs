@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use cache_core::{Digest, Result};
 
-use crate::directory::Handle;
-use crate::evict::{Candidate, Evicted, sync_removal};
+use crate::dir::directory::Handle;
+use crate::dir::recovery::remove_leftovers;
 use crate::failure::failure;
-use crate::policy::Standing;
-use crate::quota::under_quota_if_possible;
-use crate::recovery::remove_leftovers;
+use crate::space::evict::{Candidate, Evicted, sync_removal};
+use crate::space::policy::Standing;
+use crate::space::quota::under_quota_if_possible;
+use crate::space::usage::DiskUsage;
 use crate::tier::{DiskTier, Store};
-use crate::usage::DiskUsage;
 
 /// Which layers [`DiskTier::gc_with`] removes. Two settings say which ones may go, the third one when enough are gone:
 ///

@@ -14,12 +14,12 @@ use cache_core::{Digest, Result};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use crate::directory::{Handle, unlink_at};
-use crate::evict::{remove_files, sync_removal};
+use crate::dir::directory::{Handle, unlink_at};
+use crate::dir::layout::{INDEX, LAYER, QUARANTINE_DIR, file_name, parse_file_name};
+use crate::dir::lock::{Attempt, FileLock};
+use crate::dir::scan::{companions_of, for_each_name};
 use crate::failure::failure;
-use crate::layout::{INDEX, LAYER, QUARANTINE_DIR, file_name, parse_file_name};
-use crate::lock::{Attempt, FileLock};
-use crate::scan::{companions_of, for_each_name};
+use crate::space::evict::{remove_files, sync_removal};
 use crate::tier::{DiskTier, Store};
 
 /// How much is in quarantine, or was taken out of it.

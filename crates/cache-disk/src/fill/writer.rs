@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
 
-use crate::behind::SyncBehind;
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{INDEX, LAYER, file_name};
+use crate::dir::lock::FileLock;
+use crate::dir::publish::NewFile;
 use crate::failure::{blocking, failure};
-use crate::layout::{INDEX, LAYER, file_name};
-use crate::lock::FileLock;
-use crate::publish::NewFile;
-use crate::reader::DiskReader;
+use crate::fill::behind::SyncBehind;
+use crate::layer::reader::DiskReader;
 use crate::tier::Store;
 
 /// A layer being written.

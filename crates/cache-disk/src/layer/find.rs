@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result, planted};
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{INDEX, LAYER, file_name};
+use crate::dir::publish::NewFile;
 use crate::failure::{blocking, failure};
-use crate::layout::{INDEX, LAYER, file_name};
-use crate::proven::is_fresh;
-use crate::publish::NewFile;
-use crate::reader::{DiskReader, read_up_to};
+use crate::layer::proof::is_fresh;
+use crate::layer::reader::{DiskReader, read_up_to};
 use crate::tier::Store;
 
 /// The longest index that is read: that of a layer of 1 TiB has 64 MiB.

@@ -5,10 +5,10 @@ use std::io::Read;
 use bytes::Bytes;
 use cache_core::{Digest, Error, Result};
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{LAYER, check_companion_kind, file_name};
+use crate::dir::publish::NewFile;
 use crate::failure::{blocking, failure};
-use crate::layout::{LAYER, check_companion_kind, file_name};
-use crate::publish::NewFile;
 use crate::tier::{DiskTier, Store};
 
 impl DiskTier {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::DiskConfig;
 use crate::failure::failure;
-use crate::quota::writable_bytes;
+use crate::space::quota::writable_bytes;
 
 /// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a home,
 /// `/tmp/clip-oci-cache-<uid>`. Relative paths in the environment do not count, as the XDG base directory

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use cache_core::{Digest, Error, Result, planted};
 use rustix::fs::StatVfs;
 
-use crate::directory::Handle;
-use crate::evict::Purpose;
+use crate::dir::directory::Handle;
+use crate::dir::layout::QUOTA_LOCK;
+use crate::dir::lock::{Attempt, FileLock, Holder};
 use crate::failure::{failure, is_full};
-use crate::layout::QUOTA_LOCK;
-use crate::lock::{Attempt, FileLock, Holder};
+use crate::space::evict::Purpose;
 use crate::tier::Store;
 
 /// How long a holder of the quota lock may show no progress. It shows some each second, unless it is stopped.
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::DiskTier;
-    use crate::layout::{LAYER, file_name};
+    use crate::dir::layout::{LAYER, file_name};
 
     /// A tier with three layers of 1000 bytes, and no index: only the lengths matter here.
     fn tier(dir: &std::path::Path) -> DiskTier {

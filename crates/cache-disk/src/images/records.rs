@@ -11,13 +11,13 @@ use std::time::SystemTime;
 use cache_core::{Digest, Error, Result};
 use rustix::fs::AtFlags;
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{self, IMAGE_DIR, LAYER};
+use crate::dir::publish::NewFile;
+use crate::dir::scan::{for_each_name, modified};
 use crate::failure::failure;
-use crate::layout::{self, IMAGE_DIR, LAYER};
-use crate::publish::NewFile;
-use crate::quota::under_quota;
-use crate::record::{Decoded, ImageRecord, MAX_RECORD_LEN, decode, file_name};
-use crate::scan::{for_each_name, modified};
+use crate::images::record::{Decoded, ImageRecord, MAX_RECORD_LEN, decode, file_name};
+use crate::space::quota::under_quota;
 use crate::tier::{DiskTier, Store};
 
 /// How many files among the records are looked at: more than there ever are.

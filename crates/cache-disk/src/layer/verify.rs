@@ -3,10 +3,10 @@
 use cache_core::{Algorithm, Digest, Error, LayerDescriptor, LayerIndex, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{LAYER, file_name};
 use crate::failure::failure;
-use crate::find::{hash, read_index};
-use crate::layout::{LAYER, file_name};
+use crate::layer::find::{hash, read_index};
 use crate::tier::{DiskTier, Store};
 
 /// What [`DiskTier::verify`] found.

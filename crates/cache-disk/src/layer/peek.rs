@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache_core::{Error, LayerDescriptor, LayerReader, Result};
 
-use crate::find::{Intent, Look};
+use crate::layer::find::{Intent, Look};
 use crate::tier::DiskTier;
 
 /// What [`DiskTier::peek`] saw.

@@ -8,11 +8,11 @@ use cache_core::{Digest, planted};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::directory::{Handle, TO_READ, still_names, unlink_at};
-use crate::evict::remove_files;
-use crate::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
-use crate::lock::{Attempt, FileLock};
-use crate::scan::{for_each_name, scan};
+use crate::dir::directory::{Handle, TO_READ, still_names, unlink_at};
+use crate::dir::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
+use crate::dir::lock::{Attempt, FileLock};
+use crate::dir::scan::{for_each_name, scan};
+use crate::space::evict::remove_files;
 
 /// Removes staging files, lock files and companions without a layer that belong to nobody alive, and returns how many
 /// files it removed. Blocks.

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 use cache_core::planted;
 use rustix::fs::{Mode, OFlags};
 
-use crate::directory::{Handle, still_names, unlink_at};
+use crate::dir::directory::{Handle, still_names, unlink_at};
+use crate::dir::layout::LOCK_DIR;
 use crate::failure::is_full;
-use crate::layout::LOCK_DIR;
 
 /// How often a holder shows progress at most.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::DiskConfig;
-    use crate::directory::Directory;
+    use crate::dir::directory::Directory;
 
     fn locked(dir: &Path) -> FileLock {
         let dir = Directory::open(&DiskConfig::new(dir)).unwrap().current().unwrap();

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use cache_core::{Digest, Result, planted};
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::layout::{LAYER, file_name};
+use crate::dir::lock::{Attempt, FileLock};
+use crate::dir::scan::{Files, companions_of, scan};
 use crate::failure::failure;
-use crate::layout::{LAYER, file_name};
-use crate::lock::{Attempt, FileLock};
-use crate::policy::{Facts, Standing, order};
-use crate::scan::{Files, companions_of, scan};
+use crate::space::policy::{Facts, Standing, order};
 use crate::tier::Store;
 
 /// What an eviction is for.

@@ -82,7 +82,7 @@ mod tests {
             format!("{STAGING_DIR}/"),
             format!(
                 "{IMAGE_DIR}/{}",
-                crate::record::file_name("docker.io/library/debian:12", "linux/amd64")
+                crate::images::record::file_name("docker.io/library/debian:12", "linux/amd64")
             ),
             format!("{QUARANTINE_DIR}/"),
         ];

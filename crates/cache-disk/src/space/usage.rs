@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use cache_core::{Digest, Result};
 
-use crate::directory::Handle;
+use crate::dir::directory::Handle;
+use crate::dir::scan::Files;
 use crate::failure::failure;
-use crate::policy::Standing;
-use crate::quota::free_bytes;
-use crate::record::ImageRecord;
-use crate::scan::Files;
+use crate::images::record::ImageRecord;
+use crate::space::policy::Standing;
+use crate::space::quota::free_bytes;
 use crate::tier::{DiskTier, Store};
 
 /// How much the cache takes, by [`DiskTier::usage`].

@@ -9,8 +9,8 @@ use cache_core::Digest;
 use rustix::fs::{AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use crate::directory::Handle;
-use crate::layout::{self, INDEX, LAYER};
+use crate::dir::directory::Handle;
+use crate::dir::layout::{self, INDEX, LAYER};
 
 /// The files of one layer.
 #[derive(Debug, Default)]
@@ -89,8 +89,8 @@ pub(crate) fn for_each_name(dir: impl AsFd, mut visit: impl FnMut(&str) -> io::R
 mod tests {
     use super::*;
     use crate::DiskConfig;
-    use crate::directory::Directory;
-    use crate::layout::{INDEX, file_name};
+    use crate::dir::directory::Directory;
+    use crate::dir::layout::{INDEX, file_name};
 
     #[test]
     fn companions_are_those_of_the_layer_and_not_the_layer() {

@@ -1,0 +1,5 @@
+//! A layer that is being put into the directory, and the companions that are put next to it.
+
+pub(crate) mod behind;
+pub(crate) mod companion;
+pub(crate) mod writer;
