@@ -67,5 +67,5 @@ pub use lease::{Acquired, Holder, Lease, Leases, Release};
 pub use memory::MemoryTier;
 pub use metered::{Metered, SourceCounts, SourceStats};
 pub use seal::Seal;
-pub use source::{ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt};
+pub use source::{ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt, Role};
 pub use tier::{Claim, LayerStat, LayerWriter, Tier};

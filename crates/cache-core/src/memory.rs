@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::runtime::{Mutex, MutexGuard, RwLock};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Result, Tier, planted,
+    LayerStat, LayerWriter, Result, Role, Tier, planted,
 };
 
 /// Most layers a tier keeps.
@@ -115,13 +115,15 @@ impl LayerSource for MemoryTier {
         &self.name
     }
 
+    fn role(&self) -> Role {
+        Role::Local
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
-            .with_random_access()
             .with_verified()
             .with_read_while_write()
             .with_list()
-            .with_local()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
@@ -287,6 +289,10 @@ impl LayerReader for MemoryReader {
     fn len(&self) -> Option<u64> {
         let pieces = self.pieces.read().unwrap_or_else(PoisonError::into_inner);
         pieces.complete.then(|| pieces.len())
+    }
+
+    fn random_access(&self) -> bool {
+        true
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

@@ -13,13 +13,26 @@ use crate::{Error, ErrorKind, LayerDescriptor, Result};
 /// Bytes of a layer in order, in pieces of any size but never empty ones. After an error the stream ends.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
+/// The place of a source, as seen from this machine. The nearest comes first.
+///
+/// A source declares its role, and nothing else tells it: what a source can do says little about where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Keeps layers on this machine: a read moves nothing over a network, and may take little longer
+    /// than reading a clock.
+    Local,
+    /// Keeps layers in a store that several machines share. A tier of this role is written to in the
+    /// background, from a copy that is nearer.
+    Shared,
+    /// Keeps no layers, but fetches and inflates a blob. It is asked last, by one reader of a machine,
+    /// and of a cluster that has [leases](crate::Leases): to ask it is to begin to fetch.
+    Origin,
+}
+
 /// What a source can do beyond being asked for a layer; everything is off unless claimed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// A read costs about what it reads. Without it a read at an offset costs everything in front of the offset,
-    /// as with an origin, which has to inflate it.
-    pub random_access: bool,
     /// Every byte of a stream was verified before it is handed out. Without it a stream must be checked against the diff
     /// ID by whoever consumes it, as [`LayerCache`](crate::LayerCache) does. (What a
     /// [read](LayerReader::read_at) returns is verified in any case.)
@@ -28,27 +41,15 @@ pub struct Capabilities {
     pub read_while_write: bool,
     /// [`Tier::list`](crate::Tier::list) lists; without it the list is one [`ErrorKind::Permanent`] error.
     pub list: bool,
-    /// Its layers are kept on this machine: a read moves nothing over a network, and may take little longer than reading a clock. Only
-    /// what is [measured](crate::Metered) depends on it.
-    pub local: bool,
 }
 
 impl Capabilities {
     /// No capability.
     pub const NONE: Self = Self {
-        random_access: false,
         verified: false,
         read_while_write: false,
         list: false,
-        local: false,
     };
-
-    /// The same with [`random_access`](Self::random_access).
-    #[must_use]
-    pub const fn with_random_access(mut self) -> Self {
-        self.random_access = true;
-        self
-    }
 
     /// The same with [`verified`](Self::verified).
     #[must_use]
@@ -70,13 +71,6 @@ impl Capabilities {
         self.list = true;
         self
     }
-
-    /// The same with [`local`](Self::local).
-    #[must_use]
-    pub const fn with_local(mut self) -> Self {
-        self.local = true;
-        self
-    }
 }
 
 /// Anything that can open a layer for reading: a tier, a registry, an OCI layout, a whole cache.
@@ -90,6 +84,10 @@ impl Capabilities {
 pub trait LayerSource: Debug + Send + Sync + 'static {
     /// A short, constant name: it stands in error texts and labels metrics.
     fn name(&self) -> &str;
+
+    /// Where this source stands. Constant over its life; a wrapper has the role of the source inside,
+    /// and a cache the role of the nearest of its sources.
+    fn role(&self) -> Role;
 
     /// What this source can do. Constant over its life.
     fn capabilities(&self) -> Capabilities;
@@ -113,6 +111,13 @@ pub trait LayerSource: Debug + Send + Sync + 'static {
 pub trait LayerReader: Debug + Send + Sync + 'static {
     /// Length of the layer in bytes, or `None` while it is still unknown.
     fn len(&self) -> Option<u64>;
+
+    /// Whether a read costs about what it reads. Otherwise a read at an offset costs everything in front
+    /// of the offset, as it does with an origin that inflates, or waits for it to arrive.
+    ///
+    /// The answer holds for now: a reader that follows a fill gains random access when the fill ends, and
+    /// a cache's reader has that of the source which it reads from.
+    fn random_access(&self) -> bool;
 
     /// Whether the layer is known to have no bytes.
     fn is_empty(&self) -> bool {
@@ -215,6 +220,10 @@ impl<S: LayerSource + ?Sized> LayerSource for Arc<S> {
         (**self).name()
     }
 
+    fn role(&self) -> Role {
+        (**self).role()
+    }
+
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
     }
@@ -239,6 +248,10 @@ mod tests {
     impl LayerReader for Reader {
         fn len(&self) -> Option<u64> {
             self.len
+        }
+
+        fn random_access(&self) -> bool {
+            true
         }
 
         async fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {

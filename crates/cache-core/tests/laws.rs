@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cache_core::{
     BlobReader, Breaker, BreakerConfig, ByteStream, Capabilities, Claim, Digest, InflateLimits, Inflater,
     LayerCache, LayerDescriptor, LayerReader, LayerSource, Limit, MemoryTier, Metered, ReadOnly, Result,
-    Retry, RetryConfig, Tier, Timeout, TimeoutConfig,
+    Retry, RetryConfig, Role, Tier, Timeout, TimeoutConfig,
 };
 use cache_testkit::laws::{Sample, SourceSubject};
 use cache_testkit::{source_laws, tier_laws};
@@ -159,6 +159,10 @@ impl Origin {
 impl LayerSource for Origin {
     fn name(&self) -> &str {
         "origin"
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {

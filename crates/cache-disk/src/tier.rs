@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cache_core::{
     Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
-    Result, Tier,
+    Result, Role, Tier,
 };
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -266,13 +266,15 @@ impl LayerSource for DiskTier {
         &self.store.name
     }
 
+    fn role(&self) -> Role {
+        Role::Local
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
-            .with_random_access()
             .with_verified()
             .with_read_while_write()
             .with_list()
-            .with_local()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {

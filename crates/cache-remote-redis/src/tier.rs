@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cache_core::{
     Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
-    Leases, Result, Tier,
+    Leases, Result, Role, Tier,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -100,11 +100,12 @@ impl LayerSource for RedisTier {
         &self.store.name
     }
 
+    fn role(&self) -> Role {
+        Role::Shared
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
-            .with_random_access()
-            .with_verified()
-            .with_list()
+        Capabilities::NONE.with_verified().with_list()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {

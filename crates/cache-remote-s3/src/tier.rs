@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use async_trait::async_trait;
 use cache_core::{
     Capabilities, Claim, Digest, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat, Result,
-    Tier,
+    Role, Tier,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -58,11 +58,12 @@ impl LayerSource for S3Tier {
         self.store.name()
     }
 
+    fn role(&self) -> Role {
+        Role::Shared
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
-            .with_random_access()
-            .with_verified()
-            .with_list()
+        Capabilities::NONE.with_verified().with_list()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {

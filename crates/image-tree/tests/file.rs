@@ -111,6 +111,10 @@ impl LayerReader for Unproven {
         None
     }
 
+    fn random_access(&self) -> bool {
+        false
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.0.read_at(offset, buf).await
     }

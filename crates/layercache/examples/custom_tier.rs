@@ -20,9 +20,14 @@ impl LayerSource for Shelf {
         "shelf"
     }
 
+    fn role(&self) -> Role {
+        // Workers share it: the cache writes to it behind what is on this machine.
+        Role::Shared
+    }
+
     fn capabilities(&self) -> Capabilities {
         // Not `verified`: nothing hashes what comes out, so the cache does before it keeps any of it.
-        Capabilities::NONE.with_random_access().with_list()
+        Capabilities::NONE.with_list()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
@@ -92,6 +97,10 @@ struct Book(Bytes);
 impl LayerReader for Book {
     fn len(&self) -> Option<u64> {
         Some(self.0.len() as u64)
+    }
+
+    fn random_access(&self) -> bool {
+        true
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

@@ -22,6 +22,10 @@ impl LayerReader for Memory {
         Some(self.0.len() as u64)
     }
 
+    fn random_access(&self) -> bool {
+        true
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let rest = usize::try_from(offset)
             .ok()

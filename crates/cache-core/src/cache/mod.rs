@@ -40,7 +40,7 @@ use self::source_set::SourceSet;
 use self::tasks::Tasks;
 use self::write_back::WriteBack;
 use crate::runtime::{AtomicBool, Semaphore};
-use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, planted};
+use crate::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, Role, planted};
 
 pub use self::arrival::Arrival;
 pub use self::builder::LayerCacheBuilder;
@@ -155,13 +155,17 @@ impl LayerSource for LayerCache {
         &self.0.name
     }
 
+    /// The nearest role of its sources: layers are read there, but for the first time.
+    fn role(&self) -> Role {
+        let roles = self.0.sources.iter().map(|entry| entry.source.role());
+        // A cache has a source at least.
+        roles.min().unwrap_or(Role::Origin)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let of = |entry: &Entry| entry.source.capabilities();
         let mut capabilities = Capabilities::NONE;
-        capabilities.random_access = self.0.sources.iter().any(|entry| of(entry).random_access);
         capabilities.verified = !self.0.early_reads && self.0.sources.iter().all(|entry| of(entry).verified);
-        // Where layers are kept on this machine they are read from there, but for the first time: what that moves is for its sources to tell.
-        capabilities.local = self.0.sources.iter().any(|entry| of(entry).local);
         capabilities
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::meters::{FailedFills, FillMeters};
-use crate::{LayerSource, Leases, Tier};
+use crate::{LayerReader, LayerSource, Leases, Role, Tier};
 
 /// When a layer is copied from one source to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,20 +101,25 @@ impl Entry {
         }
     }
 
-    /// Whether a part of a layer can be had without the rest, and is right if it comes.
-    pub(super) fn reads_ranges(&self) -> bool {
-        let capabilities = self.source.capabilities();
-        capabilities.random_access && capabilities.verified
+    /// Whether a layer that `reader` opened here can be read in parts, each of which is right if it comes.
+    pub(super) fn reads_ranges(&self, reader: &dyn LayerReader) -> bool {
+        reader.random_access() && self.source.capabilities().verified
     }
 
-    /// Whether readers are served from here while a tier in front is being filled.
-    pub(super) fn serves_at_once(&self) -> bool {
-        self.reads_ranges() && self.options.fill != Copying::Inline
+    /// Whether readers are served by `reader`, which was opened here, while a tier in front is being filled.
+    pub(super) fn serves_at_once(&self, reader: &dyn LayerReader) -> bool {
+        self.reads_ranges(reader) && self.options.fill != Copying::Inline
     }
 
-    /// Whether fetching a layer here costs all of it, whatever is read.
+    /// Whether a layer that is found here is likely served at once. Asked before there is a reader, so the
+    /// role decides: to ask an origin is to begin to fetch, whatever its reader can do then.
+    pub(super) fn likely_serves_at_once(&self) -> bool {
+        !self.is_origin() && self.source.capabilities().verified && self.options.fill != Copying::Inline
+    }
+
+    /// Whether asking for a layer here begins to fetch it.
     pub(super) fn is_origin(&self) -> bool {
-        !self.source.capabilities().random_access
+        self.source.role() == Role::Origin
     }
 
     /// Whether what is found here gets into the tiers in front.

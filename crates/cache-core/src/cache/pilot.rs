@@ -74,11 +74,11 @@ impl Pilot {
             if !entry.is_copied() {
                 return Ok(Some(self.served(layer, hit, &[], route).await));
             }
-            if entry.serves_at_once() && claims.fills_on_the_way() {
+            if entry.serves_at_once(&*hit.reader) && claims.fills_on_the_way() {
                 route.early.keep();
                 self.flight.begin_serving(hit.clone());
             }
-            let (claimed, mut missed, refused) = claims.claim(entry.reads_ranges()).await?;
+            let (claimed, mut missed, refused) = claims.claim(entry.reads_ranges(&*hit.reader)).await?;
             route.refused = refused.or(route.refused);
             let fill = Fill::new(layer, &hit.reader, cache.max_layer_bytes, &mut route.early);
             let (failed, tier) = match claimed {
@@ -106,7 +106,7 @@ impl Pilot {
                     };
                     match filled {
                         Ok(reader) => {
-                            if entry.reads_ranges() {
+                            if !entry.is_origin() {
                                 let source = entry.source.name();
                                 tracing::info!(digest = %layer.digest, source, bytes = reader.len(), "loaded from remote cache");
                             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::LayerCache;
 use super::options::Entry;
 use super::write_back::Copy;
-use crate::{Error, ErrorKind, LayerDescriptor, Result};
+use crate::{Error, ErrorKind, LayerDescriptor, Result, Role};
 
 /// What came of publishing a layer at one tier.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub struct Publication {
 }
 
 impl LayerCache {
-    /// Copies a layer that one of the tiers holds to every shared tier that lacks it: those that are filled by write-backs. No origin
-    /// is asked, and a tier whose [`write_back`](crate::SourceOptions::write_back) is off is filled as well. Dropping the
+    /// Copies a layer that one of the tiers holds to every [shared](Role::Shared) tier that lacks it. No origin is
+    /// asked, and a tier whose [`write_back`](crate::SourceOptions::write_back) is off is filled as well. Dropping the
     /// future gives up the copy under way.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl LayerCache {
             .collect();
         let (local, shared): (Vec<&Entry>, Vec<&Entry>) = tiers
             .into_iter()
-            .partition(|entry| entry.source.capabilities().read_while_write);
+            .partition(|entry| entry.source.role() != Role::Shared);
         let mut failed = None;
         let mut found = None;
         for (position, entry) in local.iter().chain(&shared).enumerate() {

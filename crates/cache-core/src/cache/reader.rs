@@ -219,6 +219,13 @@ impl LayerReader for CacheReader {
         }
     }
 
+    fn random_access(&self) -> bool {
+        match self.state().opened {
+            Opened::Hit(hit) => hit.reader.random_access(),
+            Opened::Flight(flight) => flight.hit().is_some_and(|hit| hit.reader.random_access()),
+        }
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         loop {
             if let Some(read) = self.try_read_at(offset, buf).await? {

@@ -68,9 +68,9 @@ pub(super) struct Search<'a, 'r> {
 impl<'a> Search<'a, '_> {
     /// Asks until a source has the layer. Errors are collected in the route; one that ends the search is returned.
     ///
-    /// A source that serves ranges costs little to ask. Before any other is asked, the tier that is filled on the way is
-    /// claimed, so that those sources are asked once per host; and before an origin is asked, the lease on the layer is, so that
-    /// it is asked once per cluster.
+    /// A source that serves readers at once costs little to ask. Before any other is asked, the tier that is filled on the
+    /// way is claimed, so that those sources are asked once per host; and before an origin is asked, the lease on the layer
+    /// is, so that it is asked once per cluster.
     pub(super) async fn run(mut self) -> Result<Option<Found<'a>>> {
         let mut claims = Claims::new(self.cache, self.layer, self.route.no_claim);
         let mut leased_at = None;
@@ -79,7 +79,7 @@ impl<'a> Search<'a, '_> {
                 continue;
             }
             let known = if source == 0 { self.first.take() } else { None };
-            if known.is_none() && !entry.serves_at_once() {
+            if known.is_none() && !entry.likely_serves_at_once() {
                 if let Some(hit) = claims.hold_on_the_way().await? {
                     return Ok(Some(Found::new(hit, claims)));
                 }

@@ -76,14 +76,13 @@ impl Streaming {
         let Opened::Hit(hit) = &state.opened else {
             return None;
         };
-        let source = &self.reader.cache.sources[hit.source].source;
-        let capabilities = source.capabilities();
-        if capabilities.random_access && capabilities.verified {
+        let entry = &self.reader.cache.sources[hit.source];
+        if entry.reads_ranges(&*hit.reader) {
             return None;
         }
         let bytes = verify(
             Arc::clone(&hit.reader).stream(0),
-            source.name(),
+            entry.source.name(),
             &self.reader.layer,
         );
         let (bytes, source) = (skip(bytes, self.offset), hit.source);

@@ -142,6 +142,10 @@ impl<C: ChunkStore> LayerReader for ChunkedReader<C> {
         Some(self.index.len())
     }
 
+    fn random_access(&self) -> bool {
+        true
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let end = self.index.len().min(offset.saturating_add(buf.len() as u64));
         if offset >= end {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::policy::{Operation, Policy};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Result, Tier,
+    LayerStat, LayerWriter, Result, Role, Tier,
 };
 
 /// A source or tier whose operations, and those of the readers and writers it hands out, go through a policy; otherwise
@@ -107,6 +107,10 @@ impl<S: LayerSource, P: Policy> LayerSource for Guarded<S, P> {
         &self.name
     }
 
+    fn role(&self) -> Role {
+        self.inner.role()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
@@ -152,6 +156,10 @@ struct GuardedReader<P> {
 impl<P: Policy> LayerReader for GuardedReader<P> {
     fn len(&self) -> Option<u64> {
         self.inner.len()
+    }
+
+    fn random_access(&self) -> bool {
+        self.inner.random_access()
     }
 
     fn is_empty(&self) -> bool {

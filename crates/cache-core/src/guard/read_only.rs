@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    Capabilities, Claim, Digest, Error, LayerDescriptor, LayerReader, LayerSource, LayerStat, Result, Tier,
+    Capabilities, Claim, Digest, Error, LayerDescriptor, LayerReader, LayerSource, LayerStat, Result, Role,
+    Tier,
 };
 
 /// A tier that can be read and listed only: `create` and `remove` are
@@ -36,6 +37,10 @@ impl<S: LayerSource> ReadOnly<S> {
 impl<S: LayerSource> LayerSource for ReadOnly<S> {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn role(&self) -> Role {
+        self.inner.role()
     }
 
     fn capabilities(&self) -> Capabilities {

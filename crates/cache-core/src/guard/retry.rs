@@ -15,7 +15,7 @@ use super::policy::Operation;
 use crate::metrics::{OPERATION, RETRIES, TIER};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader,
-    LayerSource, LayerStat, LayerWriter, Result, Tier, planted,
+    LayerSource, LayerStat, LayerWriter, Result, Role, Tier, planted,
 };
 
 /// A source that is asked again when it was [`ErrorKind::Unavailable`], after a pause.
@@ -152,6 +152,10 @@ impl<S: LayerSource> LayerSource for Retry<S> {
         self.inner.name()
     }
 
+    fn role(&self) -> Role {
+        self.inner.role()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
@@ -204,6 +208,10 @@ struct RetryReader {
 impl LayerReader for RetryReader {
     fn len(&self) -> Option<u64> {
         self.inner.len()
+    }
+
+    fn random_access(&self) -> bool {
+        self.inner.random_access()
     }
 
     fn is_empty(&self) -> bool {

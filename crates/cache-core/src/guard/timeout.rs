@@ -9,8 +9,8 @@ use crate::{Error, LayerSource, Result};
 /// A source that is waited for no longer than [`TimeoutConfig`] says: then what it was doing is dropped, which cancels
 /// it, and the operation fails with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
 ///
-/// A read of a source without [`random_access`](crate::Capabilities::random_access) may cost the whole layer, so an
-/// origin is better bounded by its own time-outs.
+/// A read without [`random_access`](crate::LayerReader::random_access) may cost the whole layer, so an origin is
+/// better bounded by its own time-outs.
 pub type Timeout<S> = Guarded<S, TimeoutConfig>;
 
 /// How long each operation may take.

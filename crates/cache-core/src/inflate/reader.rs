@@ -51,6 +51,10 @@ impl LayerReader for InflateReader {
         None
     }
 
+    fn random_access(&self) -> bool {
+        false
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let mut pieces = skip(verify(self.inflate(), &self.origin, &self.layer), offset);
         let mut filled = 0;

@@ -16,14 +16,14 @@ use crate::metrics::{Outcome, Tally};
 use crate::runtime::Instant;
 use crate::{
     ByteStream, Capabilities, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Operation, Result, Tier,
+    LayerStat, LayerWriter, Operation, Result, Role, Tier,
 };
 
 /// A source or tier that counts what goes through it, and is otherwise the same: in its [`SourceStats`], and in the
 /// [metrics](crate::metrics), under its name.
 ///
 /// How long it takes to open, create and commit is measured, and how long a read takes of a source that is not
-/// [local](Capabilities::local). A warm read of one that is takes little longer than reading the clock twice, and is told to the metrics in
+/// [local](Role::Local). A warm read of one that is takes little longer than reading the clock twice, and is told to the metrics in
 /// bundles of 64 or of 1 MiB, with the rest when its reader is dropped. What is cancelled is not counted.
 ///
 /// Bytes that pass two of these on their way count for both, and as moved from afar twice if neither is local: of a cache in a cache, measure the
@@ -37,7 +37,7 @@ pub struct Metered<S> {
 impl<S: LayerSource> Metered<S> {
     /// Counts what goes through `inner`.
     pub fn new(inner: S) -> Self {
-        let local = inner.capabilities().local;
+        let local = inner.role() == Role::Local;
         let meter = Arc::new(Meter::new(inner.name(), local));
         let stats = Arc::default();
         Self {
@@ -128,6 +128,10 @@ impl<S: LayerSource> LayerSource for Metered<S> {
         self.inner.name()
     }
 
+    fn role(&self) -> Role {
+        self.inner.role()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
@@ -201,6 +205,10 @@ struct MeteredReader {
 impl LayerReader for MeteredReader {
     fn len(&self) -> Option<u64> {
         self.inner.len()
+    }
+
+    fn random_access(&self) -> bool {
+        self.inner.random_access()
     }
 
     fn is_empty(&self) -> bool {

@@ -137,6 +137,10 @@ impl LayerReader for DiskReader {
         self.complete.load(Acquire).then(|| self.written.load(Acquire))
     }
 
+    fn random_access(&self) -> bool {
+        true
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let there = self.written.load(Acquire).saturating_sub(offset);
         let len = usize::try_from(there).map_or(buf.len(), |there| there.min(buf.len()));

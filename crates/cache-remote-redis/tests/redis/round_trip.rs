@@ -133,6 +133,6 @@ async fn a_layer_that_is_incomplete_is_not_listed() {
 async fn it_claims_what_it_can_do() {
     let tier = tier(one().with_name("shared"));
     let can = tier.capabilities();
-    assert!(can.random_access && can.verified && can.list && !can.read_while_write);
+    assert!(can.verified && can.list && !can.read_while_write);
     assert_eq!(tier.name(), "shared");
 }

@@ -1,13 +1,18 @@
 //! Laws of what a tier claims to be able to do.
 
-use cache_core::{ErrorKind, LayerSource};
+use std::sync::Arc;
+
+use cache_core::{
+    Breaker, BreakerConfig, Capabilities, ErrorKind, LayerCache, LayerSource, Limit, Metered, ReadOnly,
+    Retry, RetryConfig, Role, Timeout, TimeoutConfig,
+};
 use futures_util::StreamExt;
 
 use super::sample::CHUNK;
-use super::steps::{claim, fill, named, well};
+use super::steps::{claim, fill, named, opened, well};
 use super::{Sample, TierSubject};
 
-/// `capabilities` are "constant over its life", and `name` is "a short, constant name"
+/// `role` and `capabilities` are "constant over its life", and `name` is "a short, constant name"
 /// ([`LayerSource`]).
 pub async fn capabilities_and_name_are_constant(subject: &TierSubject) {
     let tier = &*subject.tier;
@@ -23,10 +28,46 @@ pub async fn capabilities_and_name_are_constant(subject: &TierSubject) {
 }
 
 /// What has to stay as it is.
-pub(super) fn constants(source: &dyn LayerSource) -> (String, cache_core::Capabilities) {
+pub(super) fn constants(source: &dyn LayerSource) -> (String, Role, Capabilities) {
     let name = source.name().to_owned();
     assert!(!name.is_empty() && name.len() <= 64, "a short name, not {name:?}");
-    (name, source.capabilities())
+    (name, source.role(), source.capabilities())
+}
+
+/// "A wrapper has the role of the source inside, and a cache the role of the nearest of its sources"
+/// ([`LayerSource::role`]); and a tier is no origin, which "keeps no layers" ([`Role::Origin`]).
+pub async fn every_wrapper_has_its_role(subject: &TierSubject) {
+    let role = subject.tier.role();
+    assert_ne!(role, Role::Origin, "the role of a tier, which keeps layers");
+    let sample = Sample::random(1000);
+    fill(&*subject.tier, &sample).await;
+    wrapped(&subject.tier, &sample).await;
+}
+
+/// Wraps a source in all that there is, and compares the roles, and how its layer is read.
+pub(super) async fn wrapped<S: LayerSource + ?Sized>(source: &Arc<S>, layer: &Sample) {
+    let inner = || Arc::clone(source);
+    let cache = LayerCache::builder().source(Arc::new(inner())).build();
+    let wrappers: [Box<dyn LayerSource>; 8] = [
+        Box::new(inner()),
+        Box::new(Metered::new(inner())),
+        Box::new(ReadOnly::new(inner())),
+        Box::new(Timeout::new(inner(), TimeoutConfig::default())),
+        Box::new(Retry::new(inner(), RetryConfig::default())),
+        Box::new(Breaker::new(inner(), BreakerConfig::default())),
+        Box::new(Limit::new(inner(), 2)),
+        Box::new(well(cache, "composing a cache")),
+    ];
+    let random_access = opened(&inner(), layer).await.random_access();
+    for wrapper in &wrappers {
+        assert_eq!(wrapper.role(), source.role(), "the role of {wrapper:?}");
+        let reader = opened(&**wrapper, layer).await;
+        assert_eq!(
+            reader.random_access(),
+            random_access,
+            "reading through {wrapper:?}"
+        );
+    }
 }
 
 /// Without `list` "the list is one `Permanent` error"; a writer has a reader of what was written only "if this tier claims

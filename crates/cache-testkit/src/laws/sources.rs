@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::capabilities::constants;
+use super::capabilities::{constants, wrapped};
 use super::chunking::for_any;
 use super::claims::{false_diff_id, lying};
 use super::polls::Cut;
@@ -37,7 +37,7 @@ pub async fn its_layers_read_as_they_are(subject: &SourceSubject) {
     for layer in &subject.layers {
         let reader = opened(&*subject.source, layer).await;
         // Without random access, each read costs the whole layer.
-        reading::ranges(&reader, layer, subject.source.capabilities().random_access).await;
+        reading::ranges(&reader, layer, reader.random_access()).await;
         if let Some(len) = opened(&*subject.source, layer).await.len() {
             assert_eq!(len, layer.len(), "the length of the layer");
         }
@@ -71,7 +71,16 @@ pub async fn many_read_at_once(subject: &SourceSubject) {
     reading::at_once(&opened(&*subject.source, layer).await, layer).await;
 }
 
-/// `capabilities` are "constant over its life", and `name` is "a short, constant name"
+/// "A wrapper has the role of the source inside, and a cache the role of the nearest of its sources"
+/// ([`LayerSource::role`](cache_core::LayerSource::role)).
+pub async fn every_wrapper_has_its_role(subject: &SourceSubject) {
+    let layer = subject.longest();
+    // From here on it is as near as it gets.
+    right(&opened(&*subject.source, layer).await, layer).await;
+    wrapped(&subject.source, layer).await;
+}
+
+/// `role` and `capabilities` are "constant over its life", and `name` is "a short, constant name"
 /// ([`LayerSource`](cache_core::LayerSource)).
 pub async fn capabilities_and_name_are_constant(subject: &SourceSubject) {
     let before = constants(&*subject.source);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Capabilities, Digest, LayerDescriptor, LayerReader, LayerSource, Result};
+use cache_core::{Capabilities, Digest, LayerDescriptor, LayerReader, LayerSource, Result, Role};
 
 use super::ledger::Ledger;
 use super::process::Process;
@@ -98,6 +98,10 @@ impl LayerSource for SimOrigin {
         self.inner.name
     }
 
+    fn role(&self) -> Role {
+        Role::Origin
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
@@ -121,6 +125,7 @@ impl LayerSource for SimOrigin {
             },
             len: None,
             verified: false,
+            random_access: false,
         });
         answer(trouble, Some(reader)).map_err(place)
     }

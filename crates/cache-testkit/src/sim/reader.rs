@@ -33,6 +33,7 @@ pub(crate) struct SimReader<C> {
     pub(crate) len: Option<u64>,
     /// Whether streams notice wrong bytes. Reads do in any case.
     pub(crate) verified: bool,
+    pub(crate) random_access: bool,
 }
 
 impl<C: Content> SimReader<C> {
@@ -106,6 +107,10 @@ impl<C: Content> SimReader<C> {
 impl<C: Content> LayerReader for SimReader<C> {
     fn len(&self) -> Option<u64> {
         self.len
+    }
+
+    fn random_access(&self) -> bool {
+        self.random_access
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cache_core::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Leases, Result, Tier,
+    LayerStat, LayerWriter, Leases, Result, Role, Tier,
 };
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -222,6 +222,7 @@ impl SimTier {
             },
             len: Some(bytes.len() as u64),
             verified: self.inner.kind != TierKind::Unverified,
+            random_access: true,
         })
     }
 
@@ -255,11 +256,17 @@ impl LayerSource for SimTier {
         self.inner.name
     }
 
+    fn role(&self) -> Role {
+        match self.inner.kind {
+            TierKind::Local => Role::Local,
+            TierKind::Shared | TierKind::Unverified => Role::Shared,
+        }
+    }
+
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::NONE.with_random_access().with_list();
+        let mut capabilities = Capabilities::NONE.with_list();
         capabilities.verified = self.inner.kind != TierKind::Unverified;
         capabilities.read_while_write = self.inner.kind == TierKind::Local;
-        capabilities.local = self.inner.kind == TierKind::Local;
         capabilities
     }
 
@@ -433,6 +440,10 @@ impl LayerReader for Partial {
     fn len(&self) -> Option<u64> {
         let written = self.written();
         written.committed.then_some(written.bytes.len() as u64)
+    }
+
+    fn random_access(&self) -> bool {
+        true
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

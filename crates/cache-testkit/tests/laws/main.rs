@@ -54,6 +54,8 @@ caught! {
     a_cancelled_commit_is_half: HalfCommitted by tier::a_cancelled_commit_is_all_or_nothing, "the length of";
     a_cancelled_removal_is_half: HalfRemoved by tier::a_cancelled_remove_is_all_or_nothing, "the length of a";
     a_name_that_changes: NameChanges by tier::capabilities_and_name_are_constant, "while a layer is written";
+    a_role_that_changes: RoleChanges by tier::capabilities_and_name_are_constant, "while a layer is written";
+    a_tier_that_is_an_origin: IsAnOrigin by tier::every_wrapper_has_its_role, "the role of a tier";
     gone_when_reopened: GoneWhenReopened by durable::another_handle_has_what_was_committed, "the layer is there";
     reopening_commits: VisibleWhileWritten by durable::another_handle_has_what_was_committed, "can be opened";
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     ByteStream, CHUNK_LEN, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader,
-    LayerSource, LayerStat, LayerWriter, Result, Tier,
+    LayerSource, LayerStat, LayerWriter, Result, Role, Tier,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::yield_now;
@@ -38,6 +38,8 @@ pub(crate) enum Bug {
     HalfCommitted,
     HalfRemoved,
     NameChanges,
+    RoleChanges,
+    IsAnOrigin,
     GoneWhenReopened,
 }
 
@@ -116,11 +118,16 @@ impl LayerSource for Toy {
         if written { "busy toy" } else { "toy" }
     }
 
+    fn role(&self) -> Role {
+        if self.has(Bug::IsAnOrigin) {
+            return Role::Origin;
+        }
+        let written = self.has(Bug::RoleChanges) && self.store(|store| !store.writing.is_empty());
+        if written { Role::Shared } else { Role::Local }
+    }
+
     fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::NONE
-            .with_random_access()
-            .with_verified()
-            .with_read_while_write();
+        let capabilities = Capabilities::NONE.with_verified().with_read_while_write();
         if self.has(Bug::ListIsNotClaimed) {
             capabilities
         } else {
@@ -336,6 +343,10 @@ impl LayerReader for Reader {
     fn len(&self) -> Option<u64> {
         let state = self.state.lock().unwrap();
         (state.complete || self.has(Bug::PartialHasLength)).then_some(state.bytes.len() as u64)
+    }
+
+    fn random_access(&self) -> bool {
+        true
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

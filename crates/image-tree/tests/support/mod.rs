@@ -46,6 +46,10 @@ impl LayerReader for MemoryReader {
         Some(self.layer.len() as u64)
     }
 
+    fn random_access(&self) -> bool {
+        true
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let rest = self
             .layer

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Copying, Error, Result};
+use cache_core::{Copying, Error, Result, Role};
 use futures_util::future::join_all;
 
 use super::{Part, Stack};
@@ -59,7 +59,7 @@ impl Stack {
     /// The names of the tiers that are shared with other workers: those that [`LayerCache::publish`](cache_core::LayerCache::publish)
     /// copies to.
     pub fn shared_tiers(&self) -> Vec<&str> {
-        let shared = |part: &&Part| part.is_tier() && !part.capabilities().read_while_write;
+        let shared = |part: &&Part| part.is_tier() && part.role() == Role::Shared;
         self.parts.iter().filter(shared).map(Part::name).collect()
     }
 }
@@ -71,7 +71,7 @@ async fn check(part: &Part, nearest: bool) -> SourceCheck {
         name: part.name().to_owned(),
         kind: part.kind().to_owned(),
         description: part.extras.description.as_deref().unwrap_or_default().to_owned(),
-        fill: (capabilities.random_access && !nearest).then_some(options.fill),
+        fill: (part.role() != Role::Origin && !nearest).then_some(options.fill),
         write_back: written_back.then_some(options.write_back),
         takes_layers: part.takes_layers(),
         leases: written_back && options.leases.is_some(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Error, ErrorKind, LayerDescriptor, LayerReader};
+use cache_core::{Error, ErrorKind, LayerDescriptor, LayerReader, Role};
 use futures_util::{StreamExt, stream};
 
 use super::check::bounded;
@@ -130,7 +130,7 @@ impl Stack {
 
 /// What the part has of a layer, and what reads it there.
 pub(super) async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Option<Arc<dyn LayerReader>>) {
-    if !part.capabilities().random_access {
+    if part.role() == Role::Origin {
         return (Finding::NotAsked, None);
     }
     match bounded(part.glance(layer)).await {

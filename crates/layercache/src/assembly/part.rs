@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{
     Capabilities, Copying, Error, LayerCacheBuilder, LayerDescriptor, LayerReader, LayerSource, Metered,
-    Result, SourceCounts, SourceOptions, SourceStats, Tier,
+    Result, Role, SourceCounts, SourceOptions, SourceStats, Tier,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -258,6 +258,10 @@ impl Part {
     /// Whether layers that are found behind it are copied here.
     pub(super) fn takes_layers(&self) -> bool {
         self.is_tier() && self.options.write_back != Copying::Off
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.place.source().role()
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {

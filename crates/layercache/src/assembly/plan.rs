@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use cache_core::{Capabilities, Copying, ErrorKind};
+use cache_core::{Capabilities, Copying, ErrorKind, Role};
 
 use super::Part;
 use super::explain::{Asked, Finding};
@@ -70,8 +70,12 @@ impl<'a> Place<'a> {
         self.is_filled_first() && self.can.read_while_write
     }
 
+    fn is_origin(&self) -> bool {
+        self.part.role() == Role::Origin
+    }
+
     fn reads_ranges(&self) -> bool {
-        self.can.random_access && self.can.verified
+        !self.is_origin() && self.can.verified
     }
 
     fn serves_at_once(&self) -> bool {
@@ -112,15 +116,15 @@ impl Plan {
             .collect();
         let copies = copies(&hit, &lacking);
         let leases = |place: &&Place<'_>| place.is_filled_first() && place.part.options().leases.is_some();
-        let is_leased = !hit.can.random_access && hit.is_copied();
+        let is_leased = hit.is_origin() && hit.is_copied();
         let lease = lacking.iter().find(leases).filter(|_| is_leased);
         Some(Self {
             source: last.name.clone(),
             len,
-            reading: match hit.can.random_access {
-                false => Reading::Inflated,
-                true if copies.read_from => Reading::Copied,
-                true => Reading::InPlace(hit.part.read_unit()),
+            reading: match hit.is_origin() {
+                true => Reading::Inflated,
+                false if copies.read_from => Reading::Copied,
+                false => Reading::InPlace(hit.part.read_unit()),
             },
             copies: copies.planned,
             lease: lease.map(|place| place.part.name().to_owned()),

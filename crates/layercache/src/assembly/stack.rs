@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{
     Arrival, Error, InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader,
-    LayerSourceExt, Result, SourceCounts,
+    LayerSourceExt, Result, Role, SourceCounts,
 };
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -137,7 +137,7 @@ impl Stack {
     /// Whether the source of this name is an origin, which fetches the whole blob of a layer for whatever is read of it.
     pub fn is_origin(&self, source: &str) -> bool {
         let named = self.parts.iter().find(|part| part.name() == source);
-        named.is_some_and(|part| !part.capabilities().random_access)
+        named.is_some_and(|part| part.role() == Role::Origin)
     }
 
     /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there. The layer is opened
@@ -147,8 +147,7 @@ impl Stack {
     /// Those of [`open`](Self::open), and [`Corrupt`](cache_core::ErrorKind::Corrupt) when the layer is not a tar.
     pub async fn layer_tree(&self, layer: &LayerDescriptor) -> Result<Arc<LayerTree>> {
         let reader = self.open(layer).await?;
-        // A reader that does not know its length is not at rest yet: it inflates, or follows a fill.
-        let access = if reader.len().is_some() {
+        let access = if reader.random_access() {
             Access::Random
         } else {
             Access::Stream

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Digest, Error, ErrorKind, Inflater, LayerDescriptor, LayerReader, LayerSource, Result,
+    Capabilities, Digest, Error, ErrorKind, Inflater, LayerDescriptor, LayerReader, LayerSource, Result, Role,
 };
 use serde::Deserialize;
 
@@ -211,6 +211,10 @@ fn digest_in(name: &str) -> Option<Digest> {
 impl LayerSource for DockerArchiveOrigin {
     fn name(&self) -> &str {
         DOCKER_ARCHIVE
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Digest, Error, ErrorKind, Inflater, LayerDescriptor, LayerReader, LayerSource, Result,
+    Capabilities, Digest, Error, ErrorKind, Inflater, LayerDescriptor, LayerReader, LayerSource, Result, Role,
 };
 
 use super::archive::Archive;
@@ -211,6 +211,10 @@ impl LayerSource for LayoutOrigin {
             Kind::Directory => OCI_LAYOUT,
             Kind::Archive => OCI_ARCHIVE,
         }
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {

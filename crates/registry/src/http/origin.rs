@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cache_core::{Capabilities, Digest, Error, Inflater, LayerDescriptor, LayerReader, LayerSource, Result};
+use cache_core::{
+    Capabilities, Digest, Error, Inflater, LayerDescriptor, LayerReader, LayerSource, Result, Role,
+};
 
 use super::blob::RegistryBlob;
 use super::config::RegistryConfig;
@@ -62,7 +64,7 @@ impl RegistryOrigin {
         &self.transport
     }
 
-    async fn open_blob(&self, layer: &LayerDescriptor) -> Result<Option<Arc<RegistryBlob>>> {
+    pub(super) async fn open_blob(&self, layer: &LayerDescriptor) -> Result<Option<Arc<RegistryBlob>>> {
         let Some(locator) = layer.repository.as_deref() else {
             return Err(Error::permanent(
                 "the layer has no repository: set it to `host/path` to say whom to ask",
@@ -117,6 +119,10 @@ pub(super) fn anywhere() -> Repository {
 impl LayerSource for RegistryOrigin {
     fn name(&self) -> &str {
         &self.transport.config.name
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::*;
 use crate::runtime::PlannedPanic;
-use crate::{BlobReader, ByteStream, Capabilities, Digest, InflateLimits, Inflater, LayerReader};
+use crate::{BlobReader, ByteStream, Capabilities, Digest, InflateLimits, Inflater, LayerReader, Role};
 
 #[derive(Clone, Debug)]
 struct Registry {
@@ -51,6 +51,10 @@ impl BlobReader for Registry {
 impl LayerSource for Registry {
     fn name(&self) -> &str {
         "registry"
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use crate::runtime::{PlannedPanic, sleep};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, MemoryTier, Result, Tier,
+    LayerStat, LayerWriter, MemoryTier, Result, Role, Tier,
 };
 
 /// Bytes of a piece of a stream.
@@ -45,10 +45,11 @@ pub(super) enum Act {
     Flip(usize),
 }
 
-/// A source that is only read: an origin, or with random access a far tier.
+/// A source that is only read: an origin, or a far tier.
 #[derive(Debug)]
 pub(super) struct Origin {
     name: &'static str,
+    role: Role,
     capabilities: Capabilities,
     layer: Bytes,
     acts: Mutex<VecDeque<Act>>,
@@ -58,17 +59,24 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn new(name: &'static str, layer: &'static [u8], acts: &[Act]) -> Arc<Self> {
-        Self::with(Capabilities::NONE, name, layer, acts)
+        Self::with(Role::Origin, Capabilities::NONE, name, layer, acts)
     }
 
     pub(super) fn far(name: &'static str, layer: &'static [u8], acts: &[Act]) -> Arc<Self> {
-        let capabilities = Capabilities::NONE.with_random_access().with_verified();
-        Self::with(capabilities, name, layer, acts)
+        let capabilities = Capabilities::NONE.with_verified();
+        Self::with(Role::Shared, capabilities, name, layer, acts)
     }
 
-    fn with(capabilities: Capabilities, name: &'static str, layer: &'static [u8], acts: &[Act]) -> Arc<Self> {
+    fn with(
+        role: Role,
+        capabilities: Capabilities,
+        name: &'static str,
+        layer: &'static [u8],
+        acts: &[Act],
+    ) -> Arc<Self> {
         Arc::new(Self {
             name,
+            role,
             capabilities,
             layer: Bytes::from_static(layer),
             acts: Mutex::new(acts.iter().copied().collect()),
@@ -92,6 +100,10 @@ impl Origin {
 impl LayerSource for Arc<Origin> {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn role(&self) -> Role {
+        self.role
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -144,6 +156,10 @@ impl Opening {
 impl LayerReader for Opening {
     fn len(&self) -> Option<u64> {
         None
+    }
+
+    fn random_access(&self) -> bool {
+        self.origin.role != Role::Origin
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -224,6 +240,14 @@ impl Shelf {
 impl LayerSource for Shelf {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn role(&self) -> Role {
+        if self.read_while_write {
+            Role::Local
+        } else {
+            Role::Shared
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::*;
-use crate::{Copying, Digest, LayerStat, SourceOptions};
+use crate::{Copying, Digest, LayerStat, Role, SourceOptions};
 
 /// Says that what it has is not what the image claims, until it is removed.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ struct Disputing {
 impl LayerSource for Disputing {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn role(&self) -> Role {
+        Role::Shared
     }
 
     fn capabilities(&self) -> crate::Capabilities {
@@ -130,6 +134,10 @@ async fn an_image_that_is_refuted_is_served_nowhere_any_more() {
     impl LayerSource for Refuting {
         fn name(&self) -> &str {
             "refuting"
+        }
+
+        fn role(&self) -> Role {
+            self.0.role()
         }
 
         fn capabilities(&self) -> crate::Capabilities {

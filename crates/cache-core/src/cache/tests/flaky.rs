@@ -7,7 +7,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{ByteStream, Capabilities, Digest, LayerIndex, LayerStat, LayerWriter};
+use crate::{ByteStream, Capabilities, Digest, LayerIndex, LayerStat, LayerWriter, Role};
 
 /// An origin that counts streams and reads alike: each is one inflate.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ impl Counting {
 impl LayerSource for Counting {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn role(&self) -> Role {
+        Role::Origin
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -77,6 +81,10 @@ struct CountingReader {
 impl LayerReader for CountingReader {
     fn len(&self) -> Option<u64> {
         None
+    }
+
+    fn random_access(&self) -> bool {
+        false
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -174,6 +182,10 @@ impl LayerReader for FlakyReader {
         self.inner.len()
     }
 
+    fn random_access(&self) -> bool {
+        self.inner.random_access()
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         if offset + buf.len() as u64 > self.fail_from {
             self.reads.fetch_add(1, Ordering::SeqCst);
@@ -192,6 +204,10 @@ impl LayerReader for FlakyReader {
 impl LayerSource for Flaky {
     fn name(&self) -> &str {
         "flaky"
+    }
+
+    fn role(&self) -> Role {
+        self.inner.role()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::stream;
 
 use super::*;
-use crate::{ByteStream, Capabilities, Digest};
+use crate::{ByteStream, Capabilities, Digest, Role};
 
 #[tokio::test]
 async fn wrong_bytes_are_never_committed() {
@@ -33,6 +33,10 @@ impl LayerSource for Short {
         "short"
     }
 
+    fn role(&self) -> Role {
+        Role::Origin
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
@@ -46,6 +50,10 @@ impl LayerSource for Short {
 impl LayerReader for Short {
     fn len(&self) -> Option<u64> {
         Some(self.0.len() as u64 + 1)
+    }
+
+    fn random_access(&self) -> bool {
+        false
     }
 
     async fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {

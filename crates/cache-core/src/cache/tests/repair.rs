@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::flaky::*;
 use super::*;
-use crate::{Capabilities, Digest, LayerStat};
+use crate::{Capabilities, Digest, LayerStat, Role};
 
 #[tokio::test]
 async fn a_late_failure_of_one_handle_does_not_purge_what_was_repaired() {
@@ -133,6 +133,10 @@ impl LayerSource for Bad {
         "bad"
     }
 
+    fn role(&self) -> Role {
+        self.inner.role()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
@@ -241,6 +245,10 @@ struct Removable {
 impl LayerSource for Removable {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn role(&self) -> Role {
+        self.inner.role()
     }
 
     fn capabilities(&self) -> Capabilities {

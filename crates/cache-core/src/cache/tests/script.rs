@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerReader, LayerSource, LayerStat,
-    LayerWriter, Result, Tier,
+    LayerWriter, Result, Role, Tier,
 };
 
 /// Piece of a scripted stream in bytes.
@@ -41,10 +41,11 @@ pub(super) enum Act {
     Flip(usize),
 }
 
-/// An origin without random access, or with it a far tier that is only read.
+/// An origin, or a far tier that is only read.
 #[derive(Debug)]
 pub(super) struct Script {
     name: &'static str,
+    role: Role,
     capabilities: Capabilities,
     layer: Bytes,
     acts: Mutex<VecDeque<Act>>,
@@ -60,12 +61,12 @@ impl Script {
         layer: &Bytes,
         acts: impl IntoIterator<Item = Act>,
     ) -> Arc<Self> {
-        Self::new(name, Capabilities::NONE, layer, acts)
+        Self::new(name, Role::Origin, Capabilities::NONE, layer, acts)
     }
 
     pub(super) fn far(name: &'static str, layer: &Bytes, acts: impl IntoIterator<Item = Act>) -> Arc<Self> {
-        let capabilities = Capabilities::NONE.with_random_access().with_verified();
-        Self::new(name, capabilities, layer, acts)
+        let capabilities = Capabilities::NONE.with_verified();
+        Self::new(name, Role::Shared, capabilities, layer, acts)
     }
 
     /// A far tier that does not verify what it hands out.
@@ -74,17 +75,19 @@ impl Script {
         layer: &Bytes,
         acts: impl IntoIterator<Item = Act>,
     ) -> Arc<Self> {
-        Self::new(name, Capabilities::NONE.with_random_access(), layer, acts)
+        Self::new(name, Role::Shared, Capabilities::NONE, layer, acts)
     }
 
     fn new(
         name: &'static str,
+        role: Role,
         capabilities: Capabilities,
         layer: &Bytes,
         acts: impl IntoIterator<Item = Act>,
     ) -> Arc<Self> {
         Arc::new(Self {
             name,
+            role,
             capabilities,
             layer: layer.clone(),
             acts: Mutex::new(acts.into_iter().collect()),
@@ -124,6 +127,10 @@ impl LayerSource for Script {
         self.name
     }
 
+    fn role(&self) -> Role {
+        self.role
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
@@ -148,6 +155,7 @@ impl LayerSource for Script {
         let (streams, gate) = (Arc::clone(&self.streams), Arc::clone(&self.gate));
         Ok(Some(Arc::new(ScriptReader {
             layer,
+            random_access: self.role != Role::Origin,
             cut,
             streams,
             gate,
@@ -158,6 +166,7 @@ impl LayerSource for Script {
 #[derive(Debug)]
 struct ScriptReader {
     layer: Bytes,
+    random_access: bool,
     cut: Option<(usize, Error)>,
     streams: Arc<AtomicUsize>,
     gate: Arc<Semaphore>,
@@ -167,6 +176,10 @@ struct ScriptReader {
 impl LayerReader for ScriptReader {
     fn len(&self) -> Option<u64> {
         None
+    }
+
+    fn random_access(&self) -> bool {
+        self.random_access
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -228,10 +241,17 @@ impl<T: Tier> LayerSource for Faulty<T> {
         self.inner.name()
     }
 
+    fn role(&self) -> Role {
+        if self.read_while_write {
+            self.inner.role()
+        } else {
+            Role::Shared
+        }
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.inner.capabilities();
         capabilities.read_while_write &= self.read_while_write;
-        capabilities.local &= self.read_while_write;
         capabilities
     }
 

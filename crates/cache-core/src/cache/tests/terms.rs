@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 
 use super::flaky::*;
 use super::*;
-use crate::{Capabilities, Digest, LayerStat};
+use crate::{Capabilities, Digest, LayerStat, Role};
 
 #[tokio::test]
 async fn what_other_repositories_lack_is_not_absent() {
@@ -48,6 +48,9 @@ async fn no_fill_begins_once_the_cache_is_closed() {
     impl LayerSource for Slow {
         fn name(&self) -> &str {
             "slow"
+        }
+        fn role(&self) -> Role {
+            self.0.role()
         }
         fn capabilities(&self) -> Capabilities {
             self.0.capabilities()
@@ -147,10 +150,14 @@ fn to_another_cache_it_is_a_source_with_its_own_name_that_can_do_what_its_source
         builder.early_reads(early).build().unwrap()
     };
     assert_eq!(cache(true, false).name(), "inner");
-    let ranges = Capabilities::NONE.with_random_access().with_local();
-    assert_eq!(cache(true, false).capabilities(), ranges.with_verified());
-    assert_eq!(cache(true, true).capabilities(), ranges);
+    let verified = Capabilities::NONE.with_verified();
+    assert_eq!(cache(true, false).capabilities(), verified);
+    assert_eq!(cache(true, true).capabilities(), Capabilities::NONE);
     assert_eq!(cache(false, false).capabilities(), Capabilities::NONE);
+    assert_eq!(
+        (cache(true, false).role(), cache(false, false).role()),
+        (Role::Local, Role::Origin)
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::*;
-use crate::{Capabilities, Digest, LayerStat};
+use crate::{Capabilities, Digest, LayerStat, Role};
 
 #[tokio::test]
 async fn further_tiers_are_filled_in_the_background_and_flush_waits_for_them() {
@@ -138,6 +138,10 @@ struct FilledMeanwhile {
 impl LayerSource for FilledMeanwhile {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn role(&self) -> Role {
+        self.inner.role()
     }
 
     fn capabilities(&self) -> Capabilities {

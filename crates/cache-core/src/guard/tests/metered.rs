@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Capabilities, Metered};
+use crate::{Capabilities, Metered, Role};
 
 /// As far away as its name says.
 #[derive(Debug)]
@@ -13,10 +13,12 @@ impl LayerSource for Remote {
         self.0.name()
     }
 
+    fn role(&self) -> Role {
+        Role::Shared
+    }
+
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = self.0.capabilities();
-        capabilities.local = false;
-        capabilities
+        self.0.capabilities()
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::{ByteStream, Capabilities};
+use crate::{ByteStream, Capabilities, Role};
 
 fn retry<S: LayerSource>(source: S) -> Retry<S> {
     Retry::new(source, RetryConfig::default())
@@ -124,6 +124,10 @@ struct Unproven<S>(S);
 impl<S: LayerSource> LayerSource for Unproven<S> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn role(&self) -> Role {
+        self.0.role()
     }
 
     fn capabilities(&self) -> Capabilities {

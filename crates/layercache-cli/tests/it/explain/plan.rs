@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layercache::core::{
     Algorithm, ByteStream, Capabilities, Claim, Copying, Digest, Error, IndexBuilder, LayerDescriptor,
-    LayerReader, LayerReaderExt, LayerSource, LayerStat, MemoryTier, Result, SourceOptions, Tier,
+    LayerReader, LayerReaderExt, LayerSource, LayerStat, MemoryTier, Result, Role, SourceOptions, Tier,
 };
 use layercache::{Config, Finding, Kinds, Part, Reading, Stack};
 
@@ -71,6 +71,14 @@ impl LayerSource for Shelf {
         self.inner.name()
     }
 
+    fn role(&self) -> Role {
+        if self.read_while_write {
+            Role::Local
+        } else {
+            Role::Shared
+        }
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.inner.capabilities();
         capabilities.read_while_write = self.read_while_write;
@@ -110,6 +118,10 @@ impl LayerSource for Origin {
         "far"
     }
 
+    fn role(&self) -> Role {
+        Role::Origin
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
@@ -124,6 +136,10 @@ impl LayerSource for Origin {
 impl LayerReader for Origin {
     fn len(&self) -> Option<u64> {
         None
+    }
+
+    fn random_access(&self) -> bool {
+        false
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
