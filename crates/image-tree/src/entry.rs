@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Xattr;
 use crate::path::Shown;
 
 /// One entry of a layer's tar, with its extension headers applied.
@@ -15,12 +16,17 @@ pub struct Entry {
     pub path: Box<[u8]>,
     /// Permission bits with set-uid, set-gid and sticky: `0o7777` at most.
     pub mode: u32,
-    /// Numeric owner.
+    /// Numeric owner. A tar may state one that Linux, with its 32 bits, does not have.
     pub uid: u64,
-    /// Numeric group.
+    /// Numeric group, of any size as well.
     pub gid: u64,
     /// Modification time in whole seconds since the Unix epoch, rounded down.
     pub mtime: i64,
+    /// Nanoseconds from `mtime` to the modification time: below 1,000,000,000.
+    pub mtime_nanos: u32,
+    /// Extended attributes, sorted by name, each name once. [`Xattr`] is what an entry keeps of
+    /// what its tar states.
+    pub xattrs: Box<[Xattr]>,
     /// What it is.
     pub kind: EntryKind,
 }
@@ -38,14 +44,15 @@ pub enum EntryKind {
     /// Another name of a file of this image, with the path of that file in normal form. A node of an
     /// [`ImageTree`](crate::ImageTree) never has this kind: it shows the file itself.
     HardLink(Box<[u8]>),
-    /// A character device.
+    /// A character device. Linux has 12 bits for the major and 20 for the minor number; a tar may
+    /// state more.
     CharDevice {
         /// Major number.
         major: u32,
         /// Minor number.
         minor: u32,
     },
-    /// A block device.
+    /// A block device, with numbers as of a character device.
     BlockDevice {
         /// Major number.
         major: u32,
@@ -136,7 +143,8 @@ impl fmt::Debug for Entry {
             .field("mode", &format_args!("{:#o}", self.mode))
             .field("uid", &self.uid)
             .field("gid", &self.gid)
-            .field("mtime", &self.mtime)
+            .field("mtime", &format_args!("{}+{}ns", self.mtime, self.mtime_nanos))
+            .field("xattrs", &self.xattrs)
             .field("kind", &self.kind)
             .finish()
     }
@@ -197,7 +205,7 @@ impl Entry {
         }
     }
 
-    /// About how much memory it takes, in bytes, with the overhead of its allocations.
+    /// Estimates the memory it takes, in bytes, with the overhead of its allocations.
     pub(crate) fn memory(&self) -> u64 {
         let extents = match &self.kind {
             EntryKind::File(FileData {
@@ -206,7 +214,12 @@ impl Entry {
             }) => size_of_val(&**extents),
             _ => 0,
         };
-        (size_of::<Self>() + 32 + self.path.len() + self.link_target().map_or(0, <[u8]>::len) + extents)
-            as u64
+        let xattrs: usize = self
+            .xattrs
+            .iter()
+            .map(|xattr| size_of::<Xattr>() + 32 + xattr.len())
+            .sum();
+        let target = self.link_target().map_or(0, <[u8]>::len);
+        (size_of::<Self>() + 32 + self.path.len() + target + extents + xattrs) as u64
     }
 }

@@ -31,10 +31,12 @@ mod layer;
 mod limits;
 mod path;
 mod store;
+mod xattr;
 
 pub use entry::{Entry, EntryKind, Extent, FileData};
 pub use file::FileReader;
-pub use image::{Children, Follow, ImageTree, Node, Walk};
+pub use image::{Children, Follow, ImageTree, Node, NodeId, Walk};
 pub use layer::{LayerTree, LayerTreeBuilder};
 pub use limits::TreeLimits;
 pub use store::{Access, TreeStore, build, load, load_or_build};
+pub use xattr::Xattr;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cache_core::{Digest, Error, LayerDescriptor, LayerReader, Result};
 use futures_util::StreamExt;
 
+use crate::layer::is_another_version;
 use crate::{LayerTree, LayerTreeBuilder, TreeLimits};
 
 /// Encoding or decoding more than this many bytes, or entries, goes to the blocking pool; less costs about as much as
@@ -44,12 +45,17 @@ pub enum Access {
     Stream,
 }
 
-/// The stored tree of `layer`, for a caller that would rather not open the layer. A store that fails or whose tree is
-/// corrupt has none; that is logged.
+/// Loads the stored tree of `layer`, for a caller that would rather not open the layer. A store
+/// that fails or whose tree is corrupt has none; that is logged. So has a store whose tree is of
+/// another version: the next one takes its place.
 pub async fn load(store: &dyn TreeStore, layer: &Digest, limits: &TreeLimits) -> Option<Arc<LayerTree>> {
     let (digest, limits) = (*layer, *limits);
     let found = match store.load(layer).await {
         Ok(None) => return None,
+        Ok(Some(bytes)) if is_another_version(&bytes) => {
+            tracing::debug!(%digest, "the stored tree of a layer is of another version");
+            return None;
+        }
         Ok(Some(bytes)) => off_runtime(bytes.len(), move || LayerTree::decode(&bytes, &digest, &limits))
             .await
             .flatten(),

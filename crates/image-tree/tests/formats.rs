@@ -4,7 +4,8 @@ use cache_core::Digest;
 use cache_testkit::documented;
 use image_tree::{LayerTree, TreeLimits};
 
-/// The layer of the page: a directory, a file in it, a link and a whiteout.
+/// The layer of the page: a directory, a file in it with an extended attribute and a fraction of a
+/// second, a link and a whiteout.
 fn layer() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let header = |kind: tar::EntryType, mode: u32, size: u64| {
@@ -19,6 +20,8 @@ fn layer() -> Vec<u8> {
     };
     let mut directory = header(tar::EntryType::Directory, 0o755, 0);
     tar.append_data(&mut directory, "etc/", &b""[..]).unwrap();
+    let records = [("mtime", &b"1700000000.25"[..]), ("SCHILY.xattr.user.a", b"hi")];
+    tar.append_pax_extensions(records).unwrap();
     let mut file = header(tar::EntryType::Regular, 0o644, 5);
     tar.append_data(&mut file, "etc/motd", &b"hello"[..]).unwrap();
     let mut link = header(tar::EntryType::Symlink, 0o777, 0);

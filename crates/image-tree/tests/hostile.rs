@@ -148,9 +148,9 @@ fn global_headers_say_nothing_about_files() {
 
 #[test]
 fn a_header_longer_than_what_is_read_at_once_is_put_together() {
-    let xattr = pax(&[("SCHILY.xattr.user.x", &"x".repeat(700_000)), ("path", "renamed")]);
+    let comment = pax(&[("comment", &"x".repeat(700_000)), ("path", "renamed")]);
     let layer = [
-        xattr,
+        comment,
         member(header("f", EntryType::Regular, 3), b"abc"),
         END.to_vec(),
     ]
@@ -180,13 +180,9 @@ fn a_slash_at_the_end_makes_a_directory_as_old_archives_have_it() {
 #[test]
 fn times_before_1970_are_kept() {
     let file = member(header("f", EntryType::Regular, 0), &[]);
-    assert_eq!(
-        tree_of(&[pax(&[("mtime", "-1.5")]), file].concat())
-            .unwrap()
-            .entries()[0]
-            .mtime,
-        -2
-    );
+    let tree = tree_of(&[pax(&[("mtime", "-1.5")]), file].concat()).unwrap();
+    let entry = &tree.entries()[0];
+    assert_eq!((entry.mtime, entry.mtime_nanos), (-2, 500_000_000));
     let mut old = header("f", EntryType::Regular, 0);
     old.as_old_mut().mtime = [0xff; 12];
     assert_eq!(tree_of(&member(old, &[])).unwrap().entries()[0].mtime, -1);
@@ -296,6 +292,42 @@ fn each_limit_stops_what_goes_beyond_it() {
     ]
     .concat();
     assert_eq!(tree_of(&xattr).unwrap_err().kind(), ErrorKind::Permanent);
+
+    let labelled: Vec<u8> = (0..10)
+        .flat_map(|n| {
+            let label = pax(&[("SCHILY.xattr.user.a", "12345"), ("SCHILY.xattr.user.b", "")]);
+            [label, member(header(&format!("{n}"), EntryType::Regular, 0), &[])].concat()
+        })
+        .collect();
+    let with = |change: fn(&mut TreeLimits)| {
+        let mut limits = TreeLimits::default();
+        change(&mut limits);
+        LayerTree::from_bytes(&labelled, &limits).map_err(|error| (error.kind(), error.to_string()))
+    };
+    let all_at_the_limit = with(|limits| {
+        (limits.max_xattrs, limits.max_xattr_len, limits.max_layer_xattrs) = (2, 5, 170);
+    });
+    assert_eq!(all_at_the_limit.unwrap().entries().len(), 10);
+    type Change = (fn(&mut TreeLimits), &'static str);
+    let changes: [Change; 3] = [
+        (
+            |limits| limits.max_xattrs = 1,
+            "`0`: it has too many extended attributes",
+        ),
+        (
+            |limits| limits.max_xattr_len = 4,
+            "`0`: an extended attribute is too long",
+        ),
+        (
+            |limits| limits.max_layer_xattrs = 169,
+            "its extended attributes have more than 169 bytes",
+        ),
+    ];
+    for (change, why) in changes {
+        let (kind, text) = with(change).unwrap_err();
+        assert_eq!(kind, ErrorKind::Permanent);
+        assert!(text.contains(why), "{text}");
+    }
 }
 
 #[test]

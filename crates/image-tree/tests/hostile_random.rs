@@ -60,6 +60,8 @@ fn random_member() -> impl Strategy<Value = RandomMember> {
         Just("GNU.sparse.offset"),
         Just("GNU.sparse.numbytes"),
         Just("GNU.sparse.name"),
+        Just("SCHILY.xattr.user.a"),
+        Just("LIBARCHIVE.xattr.security.capability"),
     ];
     let records = prop::collection::vec(
         (record, "[0-9]{1,4}|[0-9,]{0,9}|-?[0-9]{18,22}|[a-c/.]{1,9}"),

@@ -196,6 +196,119 @@ fn a_hard_link_is_what_its_target_was_when_it_was_made() {
 }
 
 #[test]
+fn links_count_the_names_that_are_left() {
+    let lower: &[_] = &[
+        ("a", File),
+        ("b", hard_link("a")),
+        ("d/c", hard_link("b")),
+        ("s", symlink("a")),
+        ("s2", hard_link("s")),
+    ];
+    let links = |image: &ImageTree| -> Vec<(String, u32)> {
+        let name = |path| String::from_utf8(path).unwrap();
+        image
+            .root()
+            .walk()
+            .map(|(path, node)| (name(path), node.links()))
+            .collect()
+    };
+    let cases: [(_, &[_], &[(&str, u32)]); 6] = [
+        (
+            "nothing",
+            &[],
+            &[("a", 3), ("b", 3), ("d", 2), ("d/c", 3), ("s", 2), ("s2", 2)],
+        ),
+        (
+            "a name more, from another layer",
+            &[("e/f", hard_link("d/c"))],
+            &[
+                ("a", 4),
+                ("b", 4),
+                ("d", 2),
+                ("d/c", 4),
+                ("e", 2),
+                ("e/f", 4),
+                ("s", 2),
+                ("s2", 2),
+            ],
+        ),
+        (
+            "a whiteout of the first name",
+            &[(".wh.a", File), (".wh.s2", File)],
+            &[("b", 2), ("d", 2), ("d/c", 2), ("s", 1)],
+        ),
+        (
+            "another file in place of a name",
+            &[("b", File)],
+            &[("a", 2), ("b", 1), ("d", 2), ("d/c", 2), ("s", 2), ("s2", 2)],
+        ),
+        (
+            "an opaque directory",
+            &[("d/.wh..wh..opq", File), ("d/e/f", Dir)],
+            &[
+                ("a", 2),
+                ("b", 2),
+                ("d", 3),
+                ("d/e", 3),
+                ("d/e/f", 2),
+                ("s", 2),
+                ("s2", 2),
+            ],
+        ),
+        (
+            "the same name once more",
+            &[("b", hard_link("b")), ("a/x", hard_link("a"))],
+            &[
+                ("a", 2),
+                ("a/x", 3),
+                ("b", 3),
+                ("d", 2),
+                ("d/c", 3),
+                ("s", 2),
+                ("s2", 2),
+            ],
+        ),
+    ];
+    for (upper_is, upper, expected) in cases {
+        let image = merge(&[lower, upper]).unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(path, links)| ((*path).to_owned(), *links))
+            .collect();
+        assert_eq!(links(&image), expected, "{upper_is}");
+        let dirs = image.root().children().filter(|(_, node)| node.entry().is_dir());
+        assert_eq!(image.root().links() as usize, 2 + dirs.count(), "{upper_is}");
+    }
+}
+
+#[test]
+fn a_file_has_one_number_whatever_its_names() {
+    let image = merge(&[
+        &[("gone", File), ("d/a", File), ("d/b", hard_link("d/a"))],
+        &[(".wh.gone", File), ("a-link", hard_link("d/b")), ("d", Dir)],
+    ])
+    .unwrap();
+    let node = |path: &str| image.resolve(path.as_bytes(), Follow::All).unwrap().unwrap();
+    assert_eq!(node("d/a"), node("a-link"));
+    let ids = ["", "a-link", "d", "d/a", "d/b"].map(|path| u32::from(node(path).id()));
+    assert_eq!(ids, [0, 1, 2, 1, 1], "in the order of a walk, without gaps");
+    let nodes: Vec<_> = image.nodes().collect();
+    assert_eq!(nodes, [image.root(), node("a-link"), node("d")]);
+    for node in nodes {
+        assert_eq!(image.node(node.id()), Some(node));
+        for (name, child) in node.children() {
+            assert_eq!(node.child(name), Some(child));
+        }
+    }
+    assert_eq!(image.node(3.into()), None);
+    assert_eq!((node("d").child(b"c"), node("d/a").child(b"")), (None, None));
+    assert_eq!(
+        [node("d"), node("a-link"), image.root()].map(|node| node.parent()),
+        [image.root(); 3]
+    );
+}
+
+#[test]
 fn hard_links_to_nothing_are_refused_with_layer_and_name() {
     for (target, why) in [
         ("gone", "does not exist"),
@@ -340,13 +453,18 @@ fn forty_symbolic_links_are_followed_and_no_more() {
 #[test]
 fn images_beyond_a_limit_are_refused() {
     let deep: Vec<_> = (0..4).map(|n| (format!("{n}/{}", "d/".repeat(9)), Dir)).collect();
-    let with = |max_nodes| {
-        let mut limits = TreeLimits::default();
-        limits.max_nodes = max_nodes;
-        ImageTree::new(vec![layer(1, &deep)], &limits).map_err(|error| error.kind())
-    };
-    assert!(with(41).is_ok());
-    assert_eq!(with(40).unwrap_err(), ErrorKind::Permanent);
+    // A name costs memory even where it makes no file.
+    let link = |n| if n == 0 { File } else { hard_link("0") };
+    let links: Vec<_> = (0..40).map(|n| (n.to_string(), link(n))).collect();
+    for members in [deep, links] {
+        let with = |max_nodes| {
+            let mut limits = TreeLimits::default();
+            limits.max_nodes = max_nodes;
+            ImageTree::new(vec![layer(1, &members)], &limits).map_err(|error| error.kind())
+        };
+        assert!(with(41).is_ok());
+        assert_eq!(with(40).unwrap_err(), ErrorKind::Permanent);
+    }
 
     // Each link leads below what the one before it leads to, so that short names make deep directories.
     let down = "d/".repeat(2000);

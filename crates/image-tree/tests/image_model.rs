@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use image_tree::{EntryKind, Follow};
+use image_tree::{EntryKind, Follow, NodeId};
 use proptest::prelude::*;
 use support::images::*;
 
@@ -12,6 +12,8 @@ use support::images::*;
 #[derive(Default)]
 struct Model {
     files: BTreeMap<String, Placed>,
+    /// How many files have been made.
+    made: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,8 @@ struct Placed {
     layer: usize,
     time: i64,
     is: Plain,
+    /// Which file it is: hard links are names of one. A directory is known by its path.
+    file: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +62,7 @@ impl Model {
                         layer,
                         time: 0,
                         is: Plain::Dir,
+                        file: 0,
                     },
                 );
             }
@@ -108,10 +113,12 @@ impl Model {
                 layer,
                 time: ((layer + 1) * 1000 + n) as i64,
                 is: Plain::File,
+                file: self.made,
             };
+            self.made += 1;
             match is {
                 File => {}
-                Dir => placed.is = Plain::Dir,
+                Dir => (placed.is, placed.file) = (Plain::Dir, 0),
                 Is::Symlink(target) => placed.is = Plain::Symlink(target.clone()),
                 Is::HardLink(target) => {
                     let target = self.find(target, false, None)?.ok_or(())?;
@@ -141,6 +148,38 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The names of each file, sorted.
+    fn names(&self) -> BTreeSet<Vec<String>> {
+        let mut names: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for (path, placed) in &self.files {
+            let directory = (placed.is == Plain::Dir).then_some(path);
+            names
+                .entry((placed.file, directory))
+                .or_default()
+                .push(path.clone());
+        }
+        names.into_values().collect()
+    }
+
+    /// How many names a file has, those of a directory in it (`..`) and its own `.` counted.
+    fn links(&self, path: &str) -> usize {
+        match self.files.get(path) {
+            Some(placed) if placed.is != Plain::Dir => self
+                .files
+                .values()
+                .filter(|other| other.is != Plain::Dir && other.file == placed.file)
+                .count(),
+            _ => {
+                let is_inside = |(other, placed): &(&String, &Placed)| {
+                    placed.is == Plain::Dir && other.rsplit_once('/').map_or("", |(dir, _)| dir) == path
+                };
+                2 + self.files.iter().filter(is_inside).count()
+            }
+        }
+    }
+}
+
 fn some_path() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4).prop_map(|parts| parts.join("/"))
 }
@@ -161,11 +200,16 @@ fn some_layer() -> impl Strategy<Value = Vec<(String, Is)>> {
         4 => some_path().prop_map(|path| (path, File)),
         4 => some_path().prop_map(|path| (path, Dir)),
         2 => (some_path(), some_target()).prop_map(|(path, target)| (path, Is::Symlink(target))),
-        1 => (some_path(), some_path()).prop_map(|(path, target)| (path, Is::HardLink(target))),
+        2 => (some_path(), some_path()).prop_map(|(path, target)| (path, Is::HardLink(target))),
         1 => some_path().prop_map(whiteout),
         1 => some_path().prop_map(|path| (format!("{path}/.wh..wh..opq"), File)),
     ];
     prop::collection::vec(member, 0..10)
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
 }
 
 proptest! {
@@ -192,10 +236,24 @@ proptest! {
                     EntryKind::Symlink(target) => Plain::Symlink(String::from_utf8(target.to_vec()).unwrap()),
                     _ => Plain::File,
                 };
-                (String::from_utf8(path).unwrap(), Placed { layer: node.layer(), time: entry.mtime, is })
+                (String::from_utf8(path).unwrap(), Placed { layer: node.layer(), time: entry.mtime, is, file: 0 })
             })
             .collect();
-        prop_assert_eq!(&seen, &model.files);
+        let files = |file: &Placed| Placed { file: 0, ..file.clone() };
+        let expected: BTreeMap<_, _> = model.files.iter().map(|(path, file)| (path.clone(), files(file))).collect();
+        prop_assert_eq!(&seen, &expected);
+
+        let mut names: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
+        for (path, node) in image.root().walk() {
+            let path = String::from_utf8(path).unwrap();
+            prop_assert_eq!(node.links() as usize, model.links(&path), "{}", path);
+            names.entry(node.id()).or_default().push(path);
+        }
+        prop_assert_eq!(image.root().links() as usize, model.links(""));
+        // All but the root have a name, and the numbers have no gaps.
+        prop_assert_eq!(names.keys().map(|id| id.index()).collect::<Vec<_>>(), (1..image.nodes().len()).collect::<Vec<_>>());
+        prop_assert!(names.values().is_sorted_by_key(|names| names[0].split('/').map(str::to_owned).collect::<Vec<_>>()));
+        prop_assert_eq!(names.into_values().map(sorted).collect::<BTreeSet<_>>(), model.names());
         let in_order = paths(&image);
         prop_assert!(in_order.is_sorted_by_key(|path| path.split('/').map(str::to_owned).collect::<Vec<_>>()));
 

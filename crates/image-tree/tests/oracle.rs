@@ -12,8 +12,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use image_tree::{EntryKind, LayerTree, TreeLimits};
+use image_tree::{Entry, EntryKind, LayerTree, TreeLimits};
 use support::*;
+
+/// `cap_net_raw=ep` as the kernel stores it, `struct vfs_cap_data`: most of its bytes are NUL.
+const CAP_NET_RAW: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// What `tar` makes of the directory `dir` with these options.
 fn gnu_tar(dir: &Path, options: &[&str]) -> Vec<u8> {
@@ -78,6 +81,31 @@ fn tree_on_disk(dir: &Path, long_names: bool) {
     }
 }
 
+/// The modification time in nanoseconds since the Unix epoch.
+fn nanoseconds(entry: &Entry) -> i128 {
+    assert!(entry.mtime_nanos < 1_000_000_000);
+    i128::from(entry.mtime) * 1_000_000_000 + i128::from(entry.mtime_nanos)
+}
+
+/// The modification time in nanoseconds and the extended attributes of what the `tar` crate reads
+/// as PAX records. It knows raw values only.
+fn pax_facts(entry: &mut tar::Entry<'_, &[u8]>) -> (Option<i128>, BTreeMap<Vec<u8>, Vec<u8>>) {
+    let (mut time, mut xattrs) = (None, BTreeMap::new());
+    for record in entry.pax_extensions().unwrap().into_iter().flatten() {
+        let record = record.unwrap();
+        let key = record.key().unwrap();
+        if key == "mtime" {
+            let value = record.value().unwrap();
+            let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+            let digits: i128 = format!("{whole}{fraction:0<9}").parse().unwrap();
+            time = Some(digits);
+        } else if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
+            xattrs.insert(name.as_bytes().to_vec(), record.value_bytes().to_vec());
+        }
+    }
+    (time, xattrs)
+}
+
 /// Every entry of the tree is what the `tar` crate sees, in the same order.
 fn same_as_tar_crate(layer: &[u8]) -> LayerTree {
     let tree = tree_of(layer).unwrap();
@@ -103,6 +131,15 @@ fn same_as_tar_crate(layer: &[u8]) -> LayerTree {
             path.escape_ascii().to_string()
         );
         let header = theirs.header().clone();
+        let (time, xattrs) = pax_facts(&mut theirs);
+        let time = time.unwrap_or(i128::from(entry.mtime) * 1_000_000_000);
+        assert_eq!(nanoseconds(entry), time);
+        let ours: BTreeMap<_, _> = entry
+            .xattrs
+            .iter()
+            .map(|xattr| (xattr.name.to_vec(), xattr.value.to_vec()))
+            .collect();
+        assert_eq!(ours, xattrs);
         assert_eq!(entry.mode, header.mode().unwrap() & 0o7777);
         assert_eq!(
             (entry.uid, entry.gid),
@@ -141,13 +178,20 @@ fn same_as_tar_crate(layer: &[u8]) -> LayerTree {
     tree
 }
 
-/// Every file of the tree has the content, size and time it has on disk.
-fn same_as_disk(layer: &[u8], tree: &LayerTree, dir: &Path) {
+/// Every file of the tree has the content, size and time it has on disk; PAX alone has fractions of
+/// seconds.
+fn same_as_disk(layer: &[u8], tree: &LayerTree, dir: &Path, format: &str) {
     let mut seen = 0;
     for entry in tree.entries() {
         let path = dir.join(OsStr::from_bytes(&entry.path));
         let meta = fs::symlink_metadata(&path).unwrap();
-        assert_eq!(entry.mtime, meta.mtime(), "{}", path.display());
+        let nanos = if format.contains("pax") {
+            meta.mtime_nsec()
+        } else {
+            0
+        };
+        let time = (entry.mtime, i64::from(entry.mtime_nanos));
+        assert_eq!(time, (meta.mtime(), nanos), "{}", path.display());
         assert_eq!(entry.mode, meta.mode() & 0o7777, "{}", path.display());
         if let EntryKind::File(data) = &entry.kind {
             assert_eq!(data.size(), meta.len());
@@ -178,7 +222,7 @@ fn every_format_of_gnu_tar_reads_as_the_tar_crate_and_the_disk_say() {
         }
         let layer = gnu_tar(dir.path(), &[&format!("--format={format}")]);
         let tree = same_as_tar_crate(&layer);
-        same_as_disk(&layer, &tree, dir.path());
+        same_as_disk(&layer, &tree, dir.path(), format);
     }
 }
 
@@ -212,7 +256,7 @@ fn sparse_files_of_every_format_read_as_on_disk() {
             tree_of(&layer).unwrap()
         };
         assert_eq!(tree_of_pieces(&layer, &[13, 600]).unwrap(), tree);
-        same_as_disk(&layer, &tree, dir.path());
+        same_as_disk(&layer, &tree, dir.path(), options[0]);
         let extents = |name: &[u8]| {
             let entry = tree.entries().iter().find(|entry| &*entry.path == name).unwrap();
             entry.file().unwrap().extents().len()
@@ -247,7 +291,11 @@ fn what_the_tar_crate_builds_reads_back() {
         header.set_gid(12);
         header.set_mtime(8_589_934_592);
         builder
-            .append_pax_extensions([("SCHILY.xattr.user.a", &b"\xff\0"[..])])
+            .append_pax_extensions([
+                ("SCHILY.xattr.user.a", &b"\xff\0"[..]),
+                ("mtime", b"8589934592.123456789"),
+                ("SCHILY.xattr.security.capability", CAP_NET_RAW),
+            ])
             .unwrap();
         builder
             .append_data(&mut header, name, std::io::repeat(b'y').take(size))
@@ -257,6 +305,14 @@ fn what_the_tar_crate_builds_reads_back() {
     let tree = same_as_tar_crate(&layer);
     let last = tree.entries().last().unwrap();
     assert_eq!((last.uid, last.mtime), (5_000_000_000, 8_589_934_592));
+    assert_eq!(last.mtime_nanos, 123_456_789);
+    let xattrs: Vec<_> = last
+        .xattrs
+        .iter()
+        .map(|xattr| (&*xattr.name, &*xattr.value))
+        .collect();
+    let expected: [(&[u8], &[u8]); 2] = [(b"security.capability", CAP_NET_RAW), (b"user.a", b"\xff\0")];
+    assert_eq!(xattrs, expected);
 }
 
 #[test]

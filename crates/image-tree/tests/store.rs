@@ -72,7 +72,9 @@ fn one_of_each() -> Vec<u8> {
     layer.extend(pax(&[
         ("GNU.sparse.size", "100000"),
         ("GNU.sparse.map", "0,100,50000,200"),
-        ("mtime", "-7"),
+        ("mtime", "-7.000000001"),
+        ("SCHILY.xattr.security.capability", "\0\u{1}"),
+        ("LIBARCHIVE.xattr.user.a", "aGk"),
     ]));
     layer.extend(member(header("sparse", EntryType::Regular, 300), &[9; 300]));
     layer.extend(member(header("special/.wh.gone", EntryType::Regular, 0), &[]));
@@ -160,6 +162,54 @@ fn a_stored_tree_that_is_damaged_or_another_layer_s_is_replaced() {
     }
 }
 
+/// The tree of version 1 of a layer like the one that `docs/formats.md` shows, as the code before
+/// version 2 encoded it for the digest of `a blob`: that page showed these bytes.
+const VERSION_1: &str = "\
+    4c4354524545000001000000\
+    01000000000000005570a3cf02207f1d352d2cfea385be4bc0b2b9414f606baa6f55db60b232f221\
+    00000000000000000000000000000000000000000000000000000000000000000400000000000000\
+    0003657463ed03e8076480c49fd50c02\
+    03052f6d6f7464a403e8076480c49fd50c00800805\
+    08022e64ff03e8076480c49fd50c03046d6f7464\
+    00077661722f6c6f6700e8076480c49fd50c08\
+    94792d7525ed3e9d4dff72e896c4b5ceafe21a41f3f253c73ddb4b1387251b5b";
+
+/// A tree that an older version has stored is no error, and nothing of it is believed: it lacks
+/// what the version before did not know.
+#[test]
+fn a_stored_tree_of_version_1_is_built_anew_and_replaced() {
+    let old: Bytes = (0..VERSION_1.len() / 2)
+        .map(|at| u8::from_str_radix(&VERSION_1[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let layer = [
+        pax(&[("mtime", "1700000000.5"), ("SCHILY.xattr.user.a", "b")]),
+        member(header("etc/motd", EntryType::Regular, 5), b"hello"),
+        END.to_vec(),
+    ]
+    .concat();
+    let descriptor = LayerDescriptor::new(Digest::sha256_of(b"a blob"));
+    let digest = descriptor.digest;
+    let error = LayerTree::decode(&old, &digest, &LIMITS()).unwrap_err();
+    assert!(error.to_string().contains("another version"), "{error}");
+    let store = MemoryStore::default();
+    store.trees.lock().unwrap().insert(digest, old);
+    assert!(block_on(load(&store, &digest, &LIMITS())).is_none());
+    let reader = MemoryReader::new(&layer);
+    let built = block_on(load_or_build(
+        &store,
+        &descriptor,
+        reader,
+        Access::Random,
+        &LIMITS(),
+    ))
+    .unwrap();
+    assert_eq!(*built, tree_of(&layer).unwrap());
+    let entry = &built.entries()[0];
+    assert_eq!((entry.mtime_nanos, entry.xattrs.len()), (500_000_000, 1));
+    assert_eq!(store.get(&digest).unwrap(), built.encode(&digest));
+    assert_eq!(block_on(load(&store, &digest, &LIMITS())).unwrap(), built);
+}
+
 #[test]
 fn a_store_that_fails_costs_the_building_and_nothing_else() {
     let layer = some_layer();
@@ -243,7 +293,11 @@ proptest! {
                 for entry in tree.entries() {
                     prop_assert!(!entry.path.starts_with(b"/") && !entry.path.ends_with(b"/"));
                     prop_assert!(!entry.path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b"..")));
-                    prop_assert!(entry.mode <= 0o7777);
+                    prop_assert!(entry.mode <= 0o7777 && entry.mtime_nanos < 1_000_000_000);
+                    prop_assert!(entry.xattrs.is_sorted_by_key(|xattr| &xattr.name));
+                    for xattr in &entry.xattrs {
+                        prop_assert!((6..=255).contains(&xattr.name.len()) && !xattr.name.contains(&0));
+                    }
                     for extent in entry.file().iter().flat_map(|data| data.extents()) {
                         prop_assert!(extent.offset.checked_add(extent.len).is_some());
                         prop_assert!(extent.start + extent.len <= entry.size());
@@ -260,11 +314,14 @@ fn decoding_keeps_to_the_limits() {
     let layer = some_layer();
     let digest = described(&layer).digest;
     let encoded = tree_of(&layer).unwrap().encode(&digest);
-    let changes: [fn(&mut TreeLimits); 4] = [
+    let changes: [fn(&mut TreeLimits); 7] = [
         |limits| limits.max_entries = 1000,
         |limits| limits.max_path_len = 20,
         |limits| limits.max_extents = 1,
         |limits| limits.max_memory = 10_000,
+        |limits| limits.max_xattrs = 1,
+        |limits| limits.max_xattr_len = 1,
+        |limits| limits.max_layer_xattrs = 20,
     ];
     for change in changes {
         let mut limits = LIMITS();

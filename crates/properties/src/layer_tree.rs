@@ -10,8 +10,9 @@ use crate::tar_crate::assert_same_entries;
 
 const BLOCK: usize = 512;
 
-/// Whatever a layer is made of, it gives the same tree in one piece, in many and by its headers alone; no file lies
-/// outside the layer; the tree survives its encoding; and what the `tar` crate accepts too, it reads the same.
+/// Any bytes of a layer give the same tree in one piece, in many and by its headers alone; no file
+/// lies outside the layer; times and extended attributes have their form; the tree survives its
+/// encoding; and what the `tar` crate accepts too, it reads the same.
 ///
 /// The bytes are taken as they are, and then with right checksums: without, hardly any change gets past the first header.
 pub fn layer_tree(bytes: &[u8]) {
@@ -30,7 +31,7 @@ fn one_answer(layer: &[u8]) {
     let reader = Memory(Bytes::copy_from_slice(layer));
     assert_same(&whole, &at_once(LayerTree::read(&reader, &limits)), layer);
     let digest = Digest::sha256_of(layer);
-    // What a companion has is no tree unless it is one, whatever it is.
+    // Arbitrary bytes must not decode as a tree.
     assert!(LayerTree::decode(layer, &digest, &limits).is_err());
     match whole {
         Ok(tree) => {
@@ -38,6 +39,7 @@ fn one_answer(layer: &[u8]) {
             assert!(LayerTree::decode(&encoded, &digest, &limits).expect("it survives its encoding") == tree);
             assert!(LayerTree::decode(&encoded[1..], &digest, &limits).is_err());
             assert_inside(layer, &tree);
+            assert_formed(&tree, &limits);
             assert_same_entries(layer, &tree);
         }
         Err(error) => assert_harmless(&error.to_string()),
@@ -72,6 +74,28 @@ fn assert_inside(layer: &[u8], tree: &LayerTree) {
                 extent.offset + extent.len <= layer.len() as u64,
                 "{entry:?} is outside the layer"
             );
+        }
+    }
+}
+
+/// Times and extended attributes are of the form that a mount can hand to the kernel.
+fn assert_formed(tree: &LayerTree, limits: &TreeLimits) {
+    for entry in tree.entries() {
+        assert!(entry.mtime_nanos < 1_000_000_000, "{entry:?}");
+        assert!(entry.xattrs.len() <= limits.max_xattrs, "{entry:?}");
+        assert!(
+            entry.xattrs.is_sorted_by(|one, next| one.name < next.name),
+            "{entry:?}"
+        );
+        for xattr in &entry.xattrs {
+            let name = &*xattr.name;
+            let namespaces: [&[u8]; 3] = [b"user.", b"security.", b"system.posix_acl_"];
+            assert!(
+                namespaces.iter().any(|namespace| name.starts_with(namespace)),
+                "{entry:?}"
+            );
+            assert!((6..=255).contains(&name.len()) && !name.contains(&0), "{entry:?}");
+            assert!(xattr.value.len() <= limits.max_xattr_len as usize, "{entry:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A layer's tree against what the `tar` crate reads.
 
-use std::io::{Read, Take};
+use std::io::{self, Read, Take};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,6 +51,7 @@ pub(crate) fn assert_same_entries(layer: &[u8], tree: &LayerTree) {
                 entry.path.escape_ascii().to_string(),
                 path.escape_ascii().to_string()
             );
+            theirs.assert_same_pax(entry);
             assert_same_kind(entry, &mut theirs, &layer);
         }
     }
@@ -65,7 +66,8 @@ struct Theirs {
     header: tar::Header,
     /// `None` for a file that is too long, or that the crate cannot read to its end.
     content: Option<Vec<u8>>,
-    pax_keys: Vec<Vec<u8>>,
+    /// Keys and values; `None` where the crate takes a record for malformed.
+    pax: Option<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Theirs {
@@ -74,10 +76,10 @@ impl Theirs {
         let mut limited: Take<_> = (&mut entry).take(MAX_LEN + 1);
         let whole = limited.read_to_end(&mut content).is_ok() && content.len() as u64 <= MAX_LEN;
         let pax = entry.pax_extensions().ok().flatten();
-        let pax_keys = pax
+        let pax: io::Result<Vec<_>> = pax
             .into_iter()
             .flatten()
-            .filter_map(|record| Some(record.ok()?.key_bytes().to_vec()))
+            .map(|record| record.map(|record| (record.key_bytes().to_vec(), record.value_bytes().to_vec())))
             .collect();
         Self {
             path: entry.path_bytes().into_owned(),
@@ -85,21 +87,67 @@ impl Theirs {
             kind: entry.header().entry_type(),
             header: entry.header().clone(),
             content: whole.then_some(content),
-            pax_keys,
+            pax: pax.ok(),
         }
     }
 
     /// Where the tree is meant to follow Go's `archive/tar`, and the crate does something else.
     fn differs_on_purpose(&self) -> bool {
+        // The crate ends a record at a line feed, also at one inside of a value.
+        let Some(pax) = &self.pax else { return true };
         // The crate knows no sparse files of the PAX formats.
-        let sparse = self.pax_keys.iter().any(|key| key.starts_with(b"GNU.sparse."));
+        let sparse = pax.iter().any(|(key, _)| key.starts_with(b"GNU.sparse."));
         // What is no file has no body here, whatever its size; the crate skips one.
         let is_file = self.kind.is_file() || self.kind.is_contiguous() || self.kind.is_gnu_sparse();
         // Of two records with one key the last counts; the crate takes the first.
-        let mut keys = self.pax_keys.clone();
+        let mut keys: Vec<_> = pax.iter().map(|(key, _)| key).collect();
         keys.sort();
         let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
         sparse || repeated || !is_file && self.content.as_ref().is_none_or(|content| !content.is_empty())
+    }
+}
+
+impl Theirs {
+    /// Panics unless time and extended attributes are those of the PAX records. Raw values are
+    /// compared; that those of `LIBARCHIVE` mean the same is for other tests.
+    fn assert_same_pax(&self, entry: &Entry) {
+        let pax = self.pax.as_deref().unwrap_or_default();
+        let value = |key: &str| {
+            let record = pax.iter().find(|(other, _)| other == key.as_bytes());
+            record.map(|(_, value)| &value[..])
+        };
+        if let Some(time) = value("mtime") {
+            let text = std::str::from_utf8(time).expect("a time that was read");
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let digits = format!("{whole}{:0<9.9}", fraction);
+            let expected: i128 = digits.parse().expect("a time that was read");
+            let nanos = i128::from(entry.mtime) * 1_000_000_000 + i128::from(entry.mtime_nanos);
+            assert_eq!(nanos, expected, "{text}");
+        }
+        for (key, value) in pax {
+            let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else {
+                continue;
+            };
+            let is_kept = match &entry.kind {
+                EntryKind::File(_) | EntryKind::Dir => {
+                    name.starts_with(b"user.") || name.starts_with(b"security.")
+                }
+                EntryKind::HardLink(_) => false,
+                _ => name.starts_with(b"security."),
+            };
+            if is_kept && !name.ends_with(b".") && !name.contains(&0) {
+                let ours = entry.xattrs.iter().find(|xattr| &*xattr.name == name);
+                assert_eq!(ours.map(|xattr| &*xattr.value), Some(&value[..]), "{entry:?}");
+            }
+        }
+        for xattr in &entry.xattrs {
+            let name = xattr.name.escape_ascii().to_string();
+            let of = |prefix: &str| pax.iter().any(|(key, _)| key.starts_with(prefix.as_bytes()));
+            assert!(
+                of("SCHILY.xattr.") || of("LIBARCHIVE.xattr."),
+                "{name} is made up"
+            );
+        }
     }
 }
 

@@ -4,8 +4,8 @@ mod merge;
 mod resolve;
 mod walk;
 
-use std::collections::{BTreeMap, btree_map};
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 
 use cache_core::Result;
@@ -15,33 +15,59 @@ use crate::{Entry, EntryKind, LayerTree, TreeLimits};
 pub use resolve::Follow;
 pub use walk::Walk;
 
-/// Number of a node in [`ImageTree::nodes`].
-type NodeId = u32;
+/// Number of a file in its [`ImageTree`], one for all its names: what an inode number is to a file
+/// system.
+///
+/// Numbers run without gaps from 0, the root, in the order of a [walk](Node::walk) from there.
+/// Trees of the same layers have the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
 
-/// The root directory is always there.
-const ROOT: NodeId = 0;
+impl NodeId {
+    /// The root directory, which is always there.
+    pub const ROOT: Self = Self(0);
+
+    /// The number, to index with.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl From<u32> for NodeId {
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+impl From<NodeId> for u32 {
+    fn from(id: NodeId) -> Self {
+        id.0
+    }
+}
 
 /// The file tree that an image's layers make together.
 ///
-/// Memory: the layers' trees, and one node for each path a layer names or implies, of 100 to 350 bytes and the
-/// name; [`TreeLimits::max_nodes`] bounds them.
+/// Memory: the layers' trees, and for each file 48 bytes and, for each of its names, 24 bytes and
+/// the name. While it is made, one that a layer names or implies takes up to 350 bytes;
+/// [`TreeLimits::max_nodes`] bounds them.
 pub struct ImageTree {
     layers: Vec<Arc<LayerTree>>,
     nodes: Vec<NodeData>,
-    /// What a directory looks like that no layer has an entry for.
+    /// The entry of a directory that no layer has one for.
     implied: Entry,
 }
 
 struct NodeData {
+    /// The directory that a walk finds it in first. The root's is the root.
     parent: NodeId,
-    /// Length of its path in bytes, with a slash in front of each name.
-    path_len: u32,
+    /// How many names it has.
+    links: u32,
     /// The layer it is from.
     layer: usize,
     /// Its entry in that layer; `None` for a directory that is only implied.
     entry: Option<usize>,
-    /// Empty for everything but a directory.
-    children: BTreeMap<Box<[u8]>, NodeId>,
+    /// Sorted by name. Empty for everything but a directory.
+    children: Box<[(Box<[u8]>, NodeId)]>,
 }
 
 impl ImageTree {
@@ -62,6 +88,8 @@ impl ImageTree {
             uid: 0,
             gid: 0,
             mtime: 0,
+            mtime_nanos: 0,
+            xattrs: Box::default(),
             kind: EntryKind::Dir,
         };
         Ok(Self {
@@ -73,15 +101,25 @@ impl ImageTree {
 
     /// The root directory.
     pub fn root(&self) -> Node<'_> {
-        self.node(ROOT)
+        self.at(NodeId::ROOT)
     }
 
-    fn node(&self, id: NodeId) -> Node<'_> {
+    /// The file with this number; `None` where the tree has none.
+    pub fn node(&self, id: NodeId) -> Option<Node<'_>> {
+        (id.index() < self.nodes.len()).then(|| self.at(id))
+    }
+
+    /// All files in the order of their numbers, each once, however many names it has.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = Node<'_>> {
+        (0..self.nodes.len()).map(|index| self.at(NodeId(index as u32)))
+    }
+
+    fn at(&self, id: NodeId) -> Node<'_> {
         Node { tree: self, id }
     }
 
     fn data(&self, id: NodeId) -> &NodeData {
-        &self.nodes[id as usize]
+        &self.nodes[id.index()]
     }
 
     fn entry(&self, id: NodeId) -> &Entry {
@@ -90,7 +128,9 @@ impl ImageTree {
     }
 
     fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
-        self.data(dir).children.get(name).copied()
+        let children = &self.data(dir).children;
+        let place = children.binary_search_by(|(other, _)| (**other).cmp(name));
+        place.ok().map(|place| children[place].1)
     }
 }
 
@@ -111,16 +151,39 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// Its number.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// How many names it has, as `stat` counts them: a hard link adds one, and a directory has two
+    /// and one for each directory in it.
+    pub fn links(&self) -> u32 {
+        self.tree.data(self.id).links
+    }
+
     /// The number of the layer, from 0, that holds its entry and, for a regular file, its bytes. For a directory that no
     /// layer has an entry for, the first layer with something in it.
     pub fn layer(&self) -> usize {
         self.tree.data(self.id).layer
     }
 
-    /// Its entry. For a hard link this is the entry of the file it is another name of; the path in it is then that file's.
-    /// A directory that no layer has an entry for shows mode `0o755`, owner and group 0 and time 0.
+    /// Its entry. All names of a file have one: that of the file, with its first path, and never a
+    /// hard link's. A directory that no layer has an entry for shows mode `0o755`, owner and group
+    /// 0 and time 0.
     pub fn entry(&self) -> &'a Entry {
         self.tree.entry(self.id)
+    }
+
+    /// The directory it is in: the first in the order of a walk, if it has several names. The root
+    /// is in itself.
+    pub fn parent(&self) -> Node<'a> {
+        self.tree.at(self.tree.data(self.id).parent)
+    }
+
+    /// The file called `name` in this directory.
+    pub fn child(&self, name: &[u8]) -> Option<Node<'a>> {
+        self.tree.child(self.id, name).map(|id| self.tree.at(id))
     }
 
     /// What is in this directory, sorted by name as bytes; nothing for everything but a directory.
@@ -138,7 +201,7 @@ impl<'a> Node<'a> {
 }
 
 impl PartialEq for Node<'_> {
-    /// Whether both are the same place of the same tree.
+    /// Whether both are the same file of the same tree.
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.tree, other.tree) && self.id == other.id
     }
@@ -147,6 +210,8 @@ impl PartialEq for Node<'_> {
 impl fmt::Debug for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
+            .field("id", &self.id)
+            .field("links", &self.links())
             .field("layer", &self.layer())
             .field("entry", self.entry())
             .finish()
@@ -157,7 +222,7 @@ impl fmt::Debug for Node<'_> {
 #[derive(Clone, Debug)]
 pub struct Children<'a> {
     tree: &'a ImageTree,
-    inner: btree_map::Iter<'a, Box<[u8]>, NodeId>,
+    inner: slice::Iter<'a, (Box<[u8]>, NodeId)>,
 }
 
 impl<'a> Iterator for Children<'a> {
@@ -165,6 +230,6 @@ impl<'a> Iterator for Children<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, id) = self.inner.next()?;
-        Some((name, self.tree.node(*id)))
+        Some((name, self.tree.at(*id)))
     }
 }

@@ -2,7 +2,7 @@
 
 use cache_core::{Error, Result};
 
-use super::{ImageTree, Node, NodeId, ROOT};
+use super::{ImageTree, Node, NodeId};
 use crate::EntryKind;
 use crate::path::components;
 
@@ -30,7 +30,7 @@ impl ImageTree {
     pub fn resolve(&self, path: &[u8], follow: Follow) -> Result<Option<Node<'_>>> {
         let must_be_dir = path.ends_with(b"/") || path.ends_with(b"/.");
         let mut way = Way::new(path);
-        let mut at = ROOT;
+        let mut at = NodeId::ROOT;
         while let Some(name) = way.next() {
             if !self.entry(at).is_dir() {
                 return Ok(None);
@@ -44,11 +44,15 @@ impl ImageTree {
             };
             let stay = way.is_empty() && follow == Follow::Parents && !must_be_dir;
             match &self.entry(child).kind {
-                EntryKind::Symlink(target) if !stay => at = way.enter(target)?.unwrap_or(at),
+                EntryKind::Symlink(target) if !stay => {
+                    if way.enter(target)? {
+                        at = NodeId::ROOT;
+                    }
+                }
                 _ => at = child,
             }
         }
-        Ok((!must_be_dir || self.entry(at).is_dir()).then(|| self.node(at)))
+        Ok((!must_be_dir || self.entry(at).is_dir()).then(|| self.at(at)))
     }
 }
 
@@ -76,13 +80,14 @@ impl<'a> Way<'a> {
         self.ahead.is_empty()
     }
 
-    /// Puts the target of a symbolic link in front of what is ahead; the root, when that is where it starts.
-    pub(super) fn enter(&mut self, target: &'a [u8]) -> Result<Option<NodeId>> {
+    /// Puts the target of a symbolic link in front of what is ahead. Returns whether it starts at
+    /// the root.
+    pub(super) fn enter(&mut self, target: &'a [u8]) -> Result<bool> {
         self.links += 1;
         if self.links > MAX_LINKS {
             return Err(Error::invalid("too many levels of symbolic links"));
         }
         self.ahead.extend(components(target).rev());
-        Ok(target.starts_with(b"/").then_some(ROOT))
+        Ok(target.starts_with(b"/"))
     }
 }

@@ -11,7 +11,8 @@ use crate::{Entry, EntryKind, FileData, TreeLimits};
 /// Builds a [`LayerTree`] from the layer as it streams past. Pure computation: it reads and waits for nothing.
 ///
 /// What it accepts is what containerd's unpacking (Go's `archive/tar`) accepts, within the limits: v7, ustar, PAX and GNU
-/// headers with long names and sparse files. Global PAX headers, AUFS's own files and everything after the end
+/// headers with long names, sparse files and extended attributes ([`Xattr`](crate::Xattr)). Global
+/// PAX headers, AUFS's own files and everything after the end
 /// marker are ignored; an archive may also end without the marker. What the parser cannot place is refused: a sparse file
 /// of PAX format 1.0 with more than 8 GiB of data.
 ///
@@ -25,6 +26,8 @@ pub struct LayerTreeBuilder {
     tree: LayerTree,
     /// Estimate of the tree's memory in bytes.
     memory: u64,
+    /// Bytes of the extended attributes so far, names and values.
+    xattrs: u64,
     /// The beginning of a header whose end has not come yet.
     pending: Vec<u8>,
     /// How long `pending` must grow before it is worth parsing.
@@ -53,6 +56,7 @@ impl LayerTreeBuilder {
             limits,
             tree: LayerTree::default(),
             memory: 0,
+            xattrs: 0,
             pending: Vec::new(),
             wanted: 0,
             position: 0,
@@ -250,13 +254,21 @@ impl LayerTreeBuilder {
         if path.is_empty() && !matches!(kind, EntryKind::Dir | EntryKind::Opaque) {
             return Err(wrong("the root must be a directory"));
         }
+        // A header's negative time is a two's complement number that the parser reads as an
+        // unsigned one.
+        let (mtime, mtime_nanos) = facts.mtime.unwrap_or((parsed.mtime as i64, 0));
+        let xattrs = facts
+            .xattrs
+            .kept_by(&kind, &self.limits)
+            .map_err(|limit| self.beyond(&format!("{}: {limit}", Shown(&path))))?;
         let entry = Entry {
             path,
             mode: parsed.mode & 0o7777,
             uid: parsed.uid,
             gid: parsed.gid,
-            // A header's negative time is a two's complement number that the parser reads as an unsigned one.
-            mtime: facts.mtime.unwrap_or(parsed.mtime as i64),
+            mtime,
+            mtime_nanos,
+            xattrs,
             kind,
         };
         self.body = body;
@@ -282,6 +294,13 @@ impl LayerTreeBuilder {
     fn add(&mut self, entry: Entry) -> Result<()> {
         if self.tree.entries.len() >= self.limits.max_entries {
             return Err(self.beyond(&format!("it has more than {} entries", self.limits.max_entries)));
+        }
+        self.xattrs += entry.xattrs.iter().map(|xattr| xattr.len() as u64).sum::<u64>();
+        if self.xattrs > self.limits.max_layer_xattrs {
+            return Err(self.beyond(&format!(
+                "its extended attributes have more than {} bytes",
+                self.limits.max_layer_xattrs
+            )));
         }
         self.memory += entry.memory();
         if self.memory > self.limits.max_memory {

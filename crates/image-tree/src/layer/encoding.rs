@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field (integers little-endian)
 //!      0      8  magic "LCTREE\0\0"
-//!      8      4  version, 1
+//!      8      4  version, 2
 //!     12     72  digest of the layer: 1 byte algorithm (1 = sha256, 2 = sha512), 7 bytes zero, 64 bytes hash, zero-padded
 //!     84      8  number of entries
 //!     92      .  that many `Record`s in the postcard wire format 1.0 (https://postcard.jamesmunns.com), in the order
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{LayerTree, sparse};
 use crate::path::{is_normal, split};
-use crate::{Entry, EntryKind, Extent, FileData, TreeLimits};
+use crate::{Entry, EntryKind, Extent, FileData, TreeLimits, Xattr, xattr};
 
 const MAGIC: &[u8; 8] = b"LCTREE\0\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const DIGEST_LEN: usize = 72;
 const HEADER_LEN: usize = 92;
 const HASH_LEN: usize = 32;
@@ -35,6 +35,10 @@ struct Record<'a> {
     uid: u64,
     gid: u64,
     mtime: i64,
+    mtime_nanos: u32,
+    /// Names and values.
+    #[serde(borrow)]
+    xattrs: Vec<(&'a [u8], &'a [u8])>,
     #[serde(borrow)]
     kind: RecordKind<'a>,
 }
@@ -51,6 +55,15 @@ enum RecordKind<'a> {
     Fifo,
     Whiteout,
     Opaque,
+}
+
+/// Whether these are the bytes of a tree in a version other than this code's: one that older or
+/// newer code has stored.
+pub(crate) fn is_another_version(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+        && bytes
+            .get(8..12)
+            .is_some_and(|version| *version != VERSION.to_le_bytes())
 }
 
 impl LayerTree {
@@ -105,13 +118,14 @@ impl LayerTree {
             return Err(corrupt("belongs to another layer"));
         }
         let count = header.last_chunk().map_or(0, |count| u64::from_le_bytes(*count));
-        // A record has seven fields of a byte or more, so a lying count is found out before memory is set aside for it.
+        // A record has nine fields of a byte or more, so a lying count is found out before memory
+        // is set aside for it.
         let count = usize::try_from(count)
             .ok()
-            .filter(|count| *count <= limits.max_entries && *count <= records.len() / 7)
+            .filter(|count| *count <= limits.max_entries && *count <= records.len() / 9)
             .ok_or_else(|| corrupt("has more entries than can be"))?;
         let mut entries: Vec<Entry> = Vec::with_capacity(count);
-        let mut memory = 0;
+        let (mut memory, mut xattrs) = (0, 0);
         for _ in 0..count {
             let (record, rest) = postcard::take_from_bytes::<Record<'_>>(records)
                 .map_err(|_| corrupt("has a malformed entry"))?;
@@ -119,7 +133,8 @@ impl LayerTree {
             let previous = entries.last().map_or(&b""[..], |entry| &entry.path);
             let entry = entry(record, previous, limits).ok_or_else(|| corrupt("has an impossible entry"))?;
             memory += entry.memory();
-            if memory > limits.max_memory {
+            xattrs += entry.xattrs.iter().map(|xattr| xattr.len() as u64).sum::<u64>();
+            if memory > limits.max_memory || xattrs > limits.max_layer_xattrs {
                 return Err(corrupt("takes more memory than it may"));
             }
             entries.push(entry);
@@ -159,6 +174,12 @@ fn record(entry: &Entry, shared: usize) -> Record<'_> {
         uid: entry.uid,
         gid: entry.gid,
         mtime: entry.mtime,
+        mtime_nanos: entry.mtime_nanos,
+        xattrs: entry
+            .xattrs
+            .iter()
+            .map(|xattr| (&*xattr.name, &*xattr.value))
+            .collect(),
         kind,
     }
 }
@@ -190,20 +211,36 @@ fn entry(record: Record<'_>, previous: &[u8], limits: &TreeLimits) -> Option<Ent
         RecordKind::Whiteout => EntryKind::Whiteout,
         RecordKind::Opaque => EntryKind::Opaque,
     };
+    let xattrs: Box<[_]> = record
+        .xattrs
+        .iter()
+        .map(|&(name, value)| Xattr {
+            name: name.into(),
+            value: value.into(),
+        })
+        .collect();
     let root_is_dir = split(&path).is_some() || matches!(kind, EntryKind::Dir | EntryKind::Opaque);
     let Record {
         mode,
         uid,
         gid,
         mtime,
+        mtime_nanos,
         ..
     } = record;
-    (is_normal(&path) && root_is_dir && mode <= 0o7777).then_some(Entry {
+    let is_possible = is_normal(&path)
+        && root_is_dir
+        && mode <= 0o7777
+        && mtime_nanos < 1_000_000_000
+        && xattr::are_kept(&xattrs, &kind, limits);
+    is_possible.then_some(Entry {
         path,
         mode,
         uid,
         gid,
         mtime,
+        mtime_nanos,
+        xattrs,
         kind,
     })
 }

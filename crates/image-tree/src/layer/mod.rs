@@ -10,6 +10,7 @@ use cache_core::{Error, LayerReader, Result};
 use crate::{Entry, TreeLimits};
 
 pub use builder::LayerTreeBuilder;
+pub(crate) use encoding::is_another_version;
 
 /// How much is read at once while only headers are wanted: large enough that a run of small files costs one read,
 /// small enough that the body of a large one is not read for its neighbour's header.

@@ -12,7 +12,7 @@ struct Member {
     name: String,
     link: String,
     content: Vec<u8>,
-    pax: Vec<(String, String)>,
+    pax: Vec<(String, Vec<u8>)>,
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -47,8 +47,13 @@ fn member() -> impl Strategy<Value = Member> {
         "uid",
         "mtime",
         "SCHILY.xattr.user.a",
+        "LIBARCHIVE.xattr.user.%61",
+        "SCHILY.xattr.security.capability",
+        "LIBARCHIVE.xattr.trusted.a",
     ]);
-    let values = prop_oneof!["[0-9]{1,4}", "-?[0-9]{1,9}(\\.[0-9]{1,9})?", "[a-c./]{1,130}"];
+    let text = prop_oneof!["[0-9]{1,4}", "-?[0-9]{1,9}(\\.[0-9]{1,12})?", "[a-c./]{1,130}"];
+    let values =
+        prop_oneof![3 => text.prop_map(String::into_bytes), 1 => prop::collection::vec(any::<u8>(), 0..40)];
     let record = (keys, values).prop_map(|(key, value)| (key.to_owned(), value));
     let pax = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(record, 1..3)];
     (kind, any::<bool>(), name(), name(), file, pax).prop_map(|(kind, gnu, name, link, file, pax)| Member {
@@ -81,10 +86,7 @@ fn archive(members: &[Member], end: bool) -> Vec<u8> {
             header.set_device_minor(1).unwrap();
         }
         if !member.pax.is_empty() {
-            let records = member
-                .pax
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_bytes()));
+            let records = member.pax.iter().map(|(key, value)| (key.as_str(), &value[..]));
             builder.append_pax_extensions(records).unwrap();
         }
         // The builder takes no path that a tar may not have, so that names are set past it.
