@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use cache_core::{Algorithm, CHUNK_LEN, Digest, DigestHasher, IndexBuilder, LayerIndex};
+use cache_core::digest::DigestHasher;
+use cache_core::index::{CHUNK_LEN, IndexBuilder};
+use cache_core::{Algorithm, Digest, LayerIndex};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn proofs(criterion: &mut Criterion) {

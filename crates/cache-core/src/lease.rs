@@ -31,14 +31,14 @@ pub enum Acquired {
     /// The caller holds it.
     Held(Box<dyn Lease>),
     /// Somebody else does.
-    Busy(Holder),
+    Busy(LeaseHolder),
     /// Somebody has fetched the layer just now, but could not publish it: there is nothing to wait for.
     GivenUp,
 }
 
 /// Who holds a lease, as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct LeaseHolder {
     /// The fencing token of the lease.
     pub token: u64,
     /// How many bytes of work the holder has told of. While it grows, or the token changes, waiting is worth it.

@@ -2,13 +2,18 @@
 //!
 //! A [`LayerSource`] opens layers for reading; a [`Tier`] can also be filled. A [`LayerCache`] composes any sources, in
 //! any order, into one: the first that has a layer serves it, and what comes from far away fills the tiers in front.
-//! An origin is a source of last resort: it brings a blob, which the [`Inflater`] turns into a layer.
+//! An origin is a source of last resort: it brings a blob, which the [`Inflater`](inflate::Inflater) turns into a layer.
+//!
+//! At the root is what users of a cache need, and authors of sources and tiers. The rest is in modules: [`guard`] puts
+//! time-outs, retries and counters around a source, [`index`] describes a layer's bytes, [`chunked`] reads a store of
+//! chunks, [`inflate`] turns blobs into layers, and [`lease`] lets one worker fetch for all.
 //!
 //! All of it runs on a Tokio runtime with time enabled, of either flavour.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use cache_core::{Claim, Digest, IndexBuilder, LayerCache, LayerDescriptor, LayerReader, LayerReaderExt};
+//! use cache_core::index::IndexBuilder;
+//! use cache_core::{Claim, Digest, LayerCache, LayerDescriptor, LayerReader, LayerReaderExt};
 //! use cache_core::{LayerSourceExt, MemoryTier, Tier};
 //!
 //! # fn main() -> cache_core::Result<()> {
@@ -32,40 +37,30 @@
 //! # }
 //! ```
 
-mod cache;
-mod chunked;
+pub mod cache;
+pub mod chunked;
 mod descriptor;
-mod digest;
+pub mod digest;
 mod error;
-mod guard;
-mod index;
-mod inflate;
-mod lease;
+pub mod guard;
+pub mod index;
+pub mod inflate;
+pub mod lease;
 mod memory;
 mod metered;
 pub mod metrics;
 #[doc(hidden)]
 pub mod planted;
 mod runtime;
-mod seal;
 mod source;
 mod tier;
 mod verify;
 
-pub use cache::{Arrival, Copying, LayerCache, LayerCacheBuilder, Publication, SourceOptions};
-pub use chunked::{ChunkStore, ChunkedReader, FetchPlan, RecentChunks};
+pub use cache::{Copying, LayerCache, SourceOptions};
 pub use descriptor::LayerDescriptor;
-pub use digest::{Algorithm, Digest, DigestHasher, ParseDigestError};
+pub use digest::{Algorithm, Digest};
 pub use error::{Error, ErrorKind, Result};
-pub use guard::{
-    Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, Places, Policy, ReadOnly,
-    Retry, RetryConfig, Timeout, TimeoutConfig,
-};
-pub use index::{CHUNK_LEN, ChunkHash, IndexBuilder, LayerIndex};
-pub use inflate::{BlobReader, InflateLimits, InflateStats, Inflater};
-pub use lease::{Acquired, Holder, Lease, Leases, Release};
+pub use index::LayerIndex;
 pub use memory::MemoryTier;
-pub use metered::{Metered, SourceCounts, SourceStats};
-pub use seal::Seal;
 pub use source::{ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt, Role};
 pub use tier::{Claim, LayerStat, LayerWriter, Tier};

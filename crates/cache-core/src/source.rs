@@ -25,7 +25,7 @@ pub enum Role {
     /// background, from a copy that is nearer.
     Shared,
     /// Keeps no layers, but fetches and inflates a blob. It is asked last, by one reader of a machine,
-    /// and of a cluster that has [leases](crate::Leases): to ask it is to begin to fetch.
+    /// and of a cluster that has [leases](crate::lease::Leases): to ask it is to begin to fetch.
     Origin,
 }
 

@@ -2,8 +2,9 @@
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
+use crate::digest::DigestHasher;
 use crate::runtime::consume_budget;
-use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result};
+use crate::{ByteStream, Digest, Error, LayerDescriptor, Result};
 
 /// Longest slice hashed without giving the runtime a chance to run something else: about 60 us of SHA-256.
 pub(crate) const HASH_LEN: usize = 64 * 1024;

@@ -1,6 +1,7 @@
 //! The index is what `docs/formats.md` shows, byte for byte.
 
-use cache_core::{Algorithm, Digest, IndexBuilder, LayerDescriptor, LayerIndex, Seal};
+use cache_core::index::{IndexBuilder, Seal};
+use cache_core::{Algorithm, Digest, LayerDescriptor, LayerIndex};
 use cache_testkit::documented;
 
 /// The layer of the page.

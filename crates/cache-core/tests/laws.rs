@@ -1,13 +1,17 @@
 //! The laws of sources and tiers, for all that this crate has of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cache_core::guard::{
+    Breaker, BreakerConfig, Limit, Metered, ReadOnly, Retry, RetryConfig, Timeout, TimeoutConfig,
+};
+use cache_core::inflate::{BlobReader, InflateLimits, Inflater, check_range};
 use cache_core::{
-    BlobReader, Breaker, BreakerConfig, ByteStream, Capabilities, Claim, Digest, InflateLimits, Inflater,
-    LayerCache, LayerDescriptor, LayerReader, LayerSource, Limit, MemoryTier, Metered, ReadOnly, Result,
-    Retry, RetryConfig, Role, Tier, Timeout, TimeoutConfig,
+    ByteStream, Capabilities, Claim, Digest, LayerCache, LayerDescriptor, LayerReader, LayerSource,
+    MemoryTier, Result, Role, Tier,
 };
 use cache_testkit::laws::{Sample, SourceSubject};
 use cache_testkit::{source_laws, tier_laws};
@@ -45,7 +49,7 @@ tier_laws!(all_guards_reversed, || async {
 
 /// Layers around the boundaries of a chunk.
 fn layers() -> Vec<Sample> {
-    const CHUNK: usize = cache_core::CHUNK_LEN as usize;
+    const CHUNK: usize = cache_core::index::CHUNK_LEN as usize;
     [0, 1, CHUNK, 2 * CHUNK + 77].map(Sample::random).into()
 }
 
@@ -139,7 +143,7 @@ struct Origin {
 impl Origin {
     /// An origin, and its layers.
     fn new() -> (Self, Vec<Sample>) {
-        const CHUNK: usize = cache_core::CHUNK_LEN as usize;
+        const CHUNK: usize = cache_core::index::CHUNK_LEN as usize;
         let (blobs, layers) = [1, CHUNK, 2 * CHUNK + 77]
             .map(|len| {
                 let bytes = Sample::random(len).bytes;
@@ -178,6 +182,7 @@ impl LayerSource for Origin {
 #[derive(Debug)]
 struct Blob(Bytes);
 
+#[async_trait]
 impl BlobReader for Blob {
     fn stream(self: Arc<Self>) -> ByteStream {
         let pieces: Vec<_> = self
@@ -186,5 +191,10 @@ impl BlobReader for Blob {
             .map(|piece| Ok(self.0.slice_ref(piece)))
             .collect();
         stream::iter(pieces).boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, Some(self.0.len() as u64))?;
+        Ok(Some(self.0.slice(range.start as usize..range.end as usize)))
     }
 }

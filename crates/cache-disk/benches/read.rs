@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{Claim, Digest, IndexBuilder, LayerDescriptor, LayerReader, LayerSource, Tier};
+use cache_core::index::IndexBuilder;
+use cache_core::{Claim, Digest, LayerDescriptor, LayerReader, LayerSource, Tier};
 use cache_disk::{DiskConfig, DiskTier};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

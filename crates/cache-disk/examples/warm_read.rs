@@ -1,7 +1,8 @@
 //! Reads 4 KiB of a layer as often as its argument says: `cargo xtask instructions` counts what one read takes.
 
 use bytes::Bytes;
-use cache_core::{Claim, Digest, IndexBuilder, LayerDescriptor, Tier};
+use cache_core::index::IndexBuilder;
+use cache_core::{Claim, Digest, LayerDescriptor, Tier};
 use cache_disk::{DiskConfig, DiskTier};
 
 const LEN: usize = 4096;

@@ -16,7 +16,8 @@
 //! the next open a miss and leaves open readers reading.
 //!
 //! ```
-//! use cache_core::{Claim, Digest, IndexBuilder, LayerDescriptor, LayerReaderExt, LayerSourceExt, Tier};
+//! use cache_core::{Claim, Digest, LayerDescriptor, LayerReaderExt, LayerSourceExt, Tier};
+//! use cache_core::index::IndexBuilder;
 //! use cache_disk::DiskTier;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,8 @@
 //! The events that operators grep for. Alone in its binary: events of blocking work reach only a global subscriber.
 
 use bytes::Bytes;
-use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerSource, Tier};
+use cache_core::index::IndexBuilder;
+use cache_core::{Algorithm, Claim, Digest, LayerDescriptor, LayerSource, Tier};
 use cache_disk::DiskTier;
 use cache_testkit::Log;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CHUNK_LEN, ChunkStore, Digest, Error, FetchPlan, Result};
+use cache_core::chunked::{ChunkStore, FetchPlan};
+use cache_core::index::CHUNK_LEN;
+use cache_core::{Digest, Error, Result};
 use futures_util::future::try_join_all;
 
 use crate::connection::Connections;

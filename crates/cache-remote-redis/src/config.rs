@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::Seal;
+use cache_core::index::Seal;
 
 use crate::server_urls::ServerUrls;
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::{Acquired, Digest, Error, ErrorKind, Holder, Lease, Leases, Release, Result};
+use cache_core::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use cache_core::{Digest, Error, ErrorKind, Result};
 use redis::Cmd;
 use tokio::runtime::Handle;
 
@@ -114,7 +115,7 @@ fn others(value: &[u8]) -> Result<Acquired> {
     }
     let holder = std::str::from_utf8(value).ok().and_then(|value| {
         let (token, progress) = value.split_once(':')?;
-        Some(Holder {
+        Some(LeaseHolder {
             token: token.parse().ok()?,
             progress: progress.parse().ok()?,
         })

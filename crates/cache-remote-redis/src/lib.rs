@@ -11,7 +11,8 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use cache_core::{Breaker, LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier, SourceOptions};
+//! use cache_core::{LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier, SourceOptions};
+//! use cache_core::guard::Breaker;
 //! use cache_remote_redis::{RedisConfig, RedisTier};
 //!
 //! # async fn example(layer: cache_core::LayerDescriptor) -> cache_core::Result<()> {

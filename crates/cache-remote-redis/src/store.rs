@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{
-    CHUNK_LEN, ChunkedReader, Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader,
-    RecentChunks, Result,
-};
+use cache_core::chunked::{ChunkedReader, RecentChunks};
+use cache_core::index::CHUNK_LEN;
+use cache_core::{Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader, Result};
 use redis::Cmd;
 use tokio::sync::Semaphore;
 

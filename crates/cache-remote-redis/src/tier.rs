@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cache_core::lease::Leases;
 use cache_core::{
     Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
-    Leases, Result, Role, Tier,
+    Result, Role, Tier,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};

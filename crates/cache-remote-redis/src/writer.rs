@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cache_core::{CHUNK_LEN, Digest, Error, LayerIndex, LayerReader, LayerWriter, Result};
+use cache_core::index::CHUNK_LEN;
+use cache_core::{Digest, Error, LayerIndex, LayerReader, LayerWriter, Result};
 
 use crate::store::Store;
 use crate::upload::Upload;

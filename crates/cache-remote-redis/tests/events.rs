@@ -1,7 +1,8 @@
 //! The events that operators grep for. Alone in its binary: it has a subscriber for all of its process.
 
 use bytes::Bytes;
-use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerSource, Tier};
+use cache_core::index::IndexBuilder;
+use cache_core::{Algorithm, Claim, Digest, LayerDescriptor, LayerSource, Tier};
 use cache_remote_redis::{RedisConfig, RedisTier};
 use cache_testkit::{Log, RedisServer};
 

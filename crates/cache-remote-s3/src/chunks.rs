@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cache_core::{CHUNK_LEN, ChunkStore, Error, FetchPlan, Result};
+use cache_core::chunked::{ChunkStore, FetchPlan};
+use cache_core::index::CHUNK_LEN;
+use cache_core::{Error, Result};
 use tokio::time::{sleep, timeout};
 
 use crate::bucket::{Bucket, Object, Part};

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, Result, Seal};
+use cache_core::index::Seal;
+use cache_core::{Error, Result};
 
 use crate::key_pair::{KeyPair, KeyPairs};
 use crate::upload::MAX_LAYER_BYTES;

@@ -6,7 +6,9 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use cache_core::{Breaker, LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier, Seal};
+//! use cache_core::{LayerCache, LayerReaderExt, LayerSourceExt, MemoryTier};
+//! use cache_core::guard::Breaker;
+//! use cache_core::index::Seal;
 //! use cache_remote_s3::{S3Config, S3Tier};
 //!
 //! # async fn example(layer: cache_core::LayerDescriptor) -> cache_core::Result<()> {

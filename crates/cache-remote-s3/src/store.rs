@@ -4,9 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use cache_core::{
-    ChunkedReader, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, RecentChunks, Result,
-};
+use cache_core::chunked::{ChunkedReader, RecentChunks};
+use cache_core::{Digest, Error, LayerDescriptor, LayerIndex, LayerReader, Result};
 
 use crate::S3Config;
 use crate::bucket::{Bucket, Object};

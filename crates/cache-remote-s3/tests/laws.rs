@@ -1,6 +1,6 @@
 //! The laws of tiers, for the S3 tier: alone, and with a sealed index.
 
-use cache_core::Seal;
+use cache_core::index::Seal;
 use cache_remote_s3::{S3Config, S3Tier};
 use cache_testkit::laws::TierSubject;
 use cache_testkit::tier_laws;

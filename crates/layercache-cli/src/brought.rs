@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytesize::ByteSize;
-use layercache::core::{Arrival, LayerDescriptor};
+use layercache::core::LayerDescriptor;
+use layercache::core::cache::Arrival;
 use serde_json::json;
 
 use super::context::Context;

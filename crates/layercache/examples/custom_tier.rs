@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use layercache::core::index::IndexBuilder;
 use layercache::core::*;
 use layercache::{Config, Kinds, Part, Stack};
 

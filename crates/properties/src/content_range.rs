@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Digest, ErrorKind, Inflater, LayerDescriptor, LayerSource};
+use cache_core::inflate::Inflater;
+use cache_core::{Digest, ErrorKind, LayerDescriptor, LayerSource};
 use futures_util::TryStreamExt;
 use registry::{Anonymous, RegistryConfig, RegistryOrigin};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

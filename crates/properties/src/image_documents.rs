@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use cache_core::{Digest, Inflater};
+use cache_core::Digest;
+use cache_core::inflate::Inflater;
 use registry::{Image, ImageLocation, ImageSource, LayoutOrigin, Platform};
 use serde_json::Value;
 use tempfile::TempDir;

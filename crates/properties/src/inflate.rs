@@ -1,12 +1,13 @@
 //! A compressed blob on its way through the inflater.
 
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{
-    BlobReader, ByteStream, Digest, Error, ErrorKind, InflateLimits, Inflater, LayerDescriptor, LayerReader,
-};
+use cache_core::inflate::{BlobReader, InflateLimits, Inflater, check_range};
+use cache_core::{ByteStream, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, Result};
 use futures_util::{StreamExt, stream};
 
 use crate::runtime::block_on;
@@ -128,6 +129,7 @@ struct Served {
     fails_at: Option<usize>,
 }
 
+#[async_trait]
 impl BlobReader for Served {
     fn stream(self: Arc<Self>) -> ByteStream {
         let blob = self.blob.slice(..self.fails_at.unwrap_or(self.blob.len()));
@@ -139,6 +141,11 @@ impl BlobReader for Served {
             .fails_at
             .map(|_| Err(Error::unavailable("the connection broke")));
         stream::iter(pieces.into_iter().chain(failure)).boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, Some(self.blob.len() as u64))?;
+        Ok(Some(self.blob.slice(range.start as usize..range.end as usize)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The encoded index of a layer, as it comes from a disk or a shared store.
 
 use bytes::Bytes;
-use cache_core::{CHUNK_LEN, ErrorKind, LayerDescriptor, LayerIndex, Seal};
+use cache_core::index::{CHUNK_LEN, Seal};
+use cache_core::{ErrorKind, LayerDescriptor, LayerIndex};
 
 const HEADER_LEN: usize = 168;
 const HASH_LEN: usize = 32;

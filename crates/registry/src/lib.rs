@@ -7,7 +7,8 @@
 //! # async fn example() -> cache_core::Result<()> {
 //! use std::sync::Arc;
 //!
-//! use cache_core::{Inflater, LayerReaderExt, LayerSourceExt};
+//! use cache_core::{LayerReaderExt, LayerSourceExt};
+//! use cache_core::inflate::Inflater;
 //! use registry::{CredentialFiles, ImageSource, Platform, RegistryConfig, RegistryOrigin};
 //!
 //! let credentials = Arc::new(CredentialFiles::from_environment());
@@ -22,7 +23,8 @@
 //! An image in a directory, as `skopeo copy docker://debian:12 oci:DIR` makes one, is read in the same way:
 //!
 //! ```
-//! use cache_core::{Inflater, LayerReaderExt, LayerSourceExt};
+//! use cache_core::{LayerReaderExt, LayerSourceExt};
+//! use cache_core::inflate::Inflater;
 //! use registry::{ImageSource, LayoutOrigin, Platform};
 //!
 //! # use cache_core::Digest;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Digest, DigestHasher, Error, ErrorKind, Result};
+use cache_core::digest::DigestHasher;
+use cache_core::{Digest, Error, ErrorKind, Result};
 
 use crate::manifest::{Config, Descriptor, Document, Manifest, parse};
 use crate::{Image, Platform, media_type};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use cache_core::Operation;
+use cache_core::guard::Operation;
 use cache_core::metrics::{OPERATION, ORIGIN_BYTES, ORIGIN_REQUESTS, RETRIES, TIER};
 use metrics::Counter;
 

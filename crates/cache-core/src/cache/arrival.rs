@@ -14,7 +14,8 @@ use crate::{Error, LayerDescriptor, LayerReader, Result};
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use cache_core::{Claim, Digest, IndexBuilder, LayerCache, LayerDescriptor, MemoryTier, Tier};
+/// # use cache_core::{Claim, Digest, LayerCache, LayerDescriptor, MemoryTier, Tier};
+/// # use cache_core::index::IndexBuilder;
 /// # fn main() -> cache_core::Result<()> {
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// # let (near, far) = (Arc::new(MemoryTier::new("near", 1 << 20)), Arc::new(MemoryTier::new("far", 1 << 20)));

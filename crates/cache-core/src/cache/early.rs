@@ -1,6 +1,7 @@
 //! What readers may have read of fills that came to nothing, until another fill proves or refutes it.
 
-use crate::{Digest, IndexBuilder};
+use crate::Digest;
+use crate::index::IndexBuilder;
 
 /// The beginnings of a layer as failed fills had them.
 #[derive(Debug, Default)]

@@ -7,11 +7,10 @@ use futures_util::StreamExt;
 use futures_util::future::join;
 
 use super::early::EarlyBytes;
+use crate::index::IndexBuilder;
 use crate::runtime::consume_budget;
 use crate::verify::{HASH_LEN, check_diff_id};
-use crate::{
-    Algorithm, Error, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted,
-};
+use crate::{Algorithm, Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
 
 /// Whose fault a failed fill is: it decides what is tried next.
 #[derive(Debug)]

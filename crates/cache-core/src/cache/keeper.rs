@@ -8,8 +8,9 @@ use super::Inner;
 use super::search::Hit;
 use super::tasks::{Running, Tasks};
 use crate::guard::pause;
+use crate::lease::{Acquired, Lease, LeaseHolder, Release};
 use crate::runtime::{AtomicU64, Instant, oneshot, sleep, spawn, timeout};
-use crate::{Acquired, Holder, LayerDescriptor, Lease, Release, planted};
+use crate::{LayerDescriptor, planted};
 
 /// How long an answer about a lease may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -84,7 +85,7 @@ impl Lessee {
         if planted::is("lease-ignored") {
             return Turn::Alone;
         }
-        let mut seen: Option<(Holder, Instant)> = None;
+        let mut seen: Option<(LeaseHolder, Instant)> = None;
         let mut looks = 0;
         loop {
             let mine = match timeout(ANSWER_WITHIN, leases.acquire(&layer.digest)).await {

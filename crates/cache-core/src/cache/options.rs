@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::meters::{FailedFills, FillMeters};
-use crate::{LayerReader, LayerSource, Leases, Role, Tier};
+use crate::lease::Leases;
+use crate::{LayerReader, LayerSource, Role, Tier};
 
 /// When a layer is copied from one source to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

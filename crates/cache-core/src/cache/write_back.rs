@@ -12,9 +12,10 @@ use super::options::Copying;
 use super::search::Hit;
 use super::source_set::SourceSet;
 use super::tasks::Tasks;
+use crate::lease::Release;
 use crate::metrics::UnderWay;
 use crate::runtime::{Semaphore, sleep, spawn};
-use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Release, Result, Tier, planted};
+use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier, planted};
 
 /// Write-backs at work at once.
 const MAX_CONCURRENT: usize = 2;

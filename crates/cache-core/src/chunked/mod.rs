@@ -22,7 +22,7 @@ use crate::Result;
 #[async_trait]
 pub trait ChunkStore: Debug + Send + Sync + 'static {
     /// Fetches these chunks of the layer, in order, each as one [`Bytes`]. They need not be right: the caller verifies them. No
-    /// chunk has more than [`CHUNK_LEN`](crate::CHUNK_LEN) bytes, whatever the store sends. Dropping the future
+    /// chunk has more than [`CHUNK_LEN`](crate::index::CHUNK_LEN) bytes, whatever the store sends. Dropping the future
     /// cancels the requests behind it, which are bounded in time.
     ///
     /// # Errors

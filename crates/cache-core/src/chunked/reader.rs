@@ -11,7 +11,8 @@ use tokio::task::consume_budget;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{ChunkStore, FetchPlan, RecentChunks};
-use crate::{ByteStream, CHUNK_LEN, ChunkHash, Error, LayerIndex, LayerReader, Result, planted};
+use crate::index::{CHUNK_LEN, ChunkHash};
+use crate::{ByteStream, Error, LayerIndex, LayerReader, Result, planted};
 
 /// A [`LayerReader`] over the chunks of a [`ChunkStore`].
 ///
@@ -40,7 +41,7 @@ impl<C> Clone for ChunkedReader<C> {
 
 impl<C: ChunkStore> ChunkedReader<C> {
     /// A reader of the layer that `index` describes, in errors of the tier named `tier`. `index` has to be
-    /// [admitted](crate::Seal::admit): the reader goes by it.
+    /// [admitted](crate::index::Seal::admit): the reader goes by it.
     pub fn new(
         store: C,
         index: LayerIndex,
@@ -199,7 +200,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Algorithm, Digest, ErrorKind, IndexBuilder, LayerReaderExt};
+    use crate::index::IndexBuilder;
+    use crate::{Algorithm, Digest, ErrorKind, LayerReaderExt};
 
     #[derive(Debug)]
     struct Store {

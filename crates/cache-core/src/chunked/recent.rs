@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::ChunkHash;
+use crate::index::ChunkHash;
 
 /// A few verified chunks, shared by all readers of a tier: many small reads in a row need one chunk, which is then fetched
 /// once. Found by their hash, so there is nothing to go stale.

@@ -14,14 +14,15 @@ use crate::{
 };
 
 /// A source or tier whose operations, and those of the readers and writers it hands out, go through a policy; otherwise
-/// it is the same. [`Timeout`](crate::Timeout), [`Breaker`](crate::Breaker) and [`Limit`](crate::Limit) are of this type.
+/// it is the same. [`Timeout`](crate::guard::Timeout), [`Breaker`](crate::guard::Breaker) and [`Limit`](crate::guard::Limit) are of this type.
 ///
 /// A stream or list ends with its first error, and drops what it streams from at once.
 ///
 /// Guards compose in any order. Around a remote tier this one serves best, from the inside out:
 ///
 /// ```
-/// # use cache_core::{Breaker, BreakerConfig, Limit, MemoryTier, Retry, RetryConfig, Timeout, TimeoutConfig};
+/// # use cache_core::MemoryTier;
+/// # use cache_core::guard::{Breaker, BreakerConfig, Limit, Retry, RetryConfig, Timeout, TimeoutConfig};
 /// # let tier = MemoryTier::new("far", 1 << 20);
 /// let tier = Timeout::new(tier, TimeoutConfig::default());
 /// let tier = Breaker::new(tier, BreakerConfig::default());

@@ -15,7 +15,7 @@ use crate::{Error, LayerSource, Result};
 ///   after the other, needs one place only.
 /// - `create` takes no place: it may wait for a writer of the same layer, which needs places to get done.
 ///
-/// The wait is as long as those in front take; bound these with a [`Timeout`](crate::Timeout) inside.
+/// The wait is as long as those in front take; bound these with a [`Timeout`](crate::guard::Timeout) inside.
 pub type Limit<S> = Guarded<S, Places>;
 
 /// The places of a [`Limit`]; clones are the same places.

@@ -22,3 +22,5 @@ pub use policy::{Operation, Policy};
 pub use read_only::ReadOnly;
 pub use retry::{Retry, RetryConfig};
 pub use timeout::{Timeout, TimeoutConfig};
+
+pub use crate::metered::{Metered, SourceCounts, SourceStats};

@@ -45,7 +45,7 @@ impl Operation {
     }
 }
 
-/// When and for how long the operations of a source may run. [`Guarded`](crate::Guarded) asks it about each one.
+/// When and for how long the operations of a source may run. [`Guarded`](crate::guard::Guarded) asks it about each one.
 ///
 /// A clone is the same policy: what it remembers it shares with its clones, which are held by readers and writers.
 ///

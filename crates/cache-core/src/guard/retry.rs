@@ -26,7 +26,7 @@ use crate::{
 ///   stream from the beginning would prove the bytes that were handed out, so it is repeated before its first
 ///   piece only.
 /// - Not repeated are `list`, and `create`, `write`, `commit` and `abort`: a fill that fails is started over as a whole.
-/// - Nothing that a [`Breaker`](crate::Breaker) inside refused is repeated: it will say the same for longer.
+/// - Nothing that a [`Breaker`](crate::guard::Breaker) inside refused is repeated: it will say the same for longer.
 #[derive(Debug)]
 pub struct Retry<S> {
     inner: S,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::reader::InflateReader;
 use super::stats::InflateStats;
+use crate::inflate::BlobReader;
 use crate::runtime::Semaphore;
-use crate::{BlobReader, LayerDescriptor, LayerReader};
+use crate::{LayerDescriptor, LayerReader};
 
 /// Bounds on what inflating may cost.
 #[derive(Clone, Debug)]

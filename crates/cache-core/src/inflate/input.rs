@@ -7,9 +7,10 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 
 use super::format::SNIFF_LEN;
+use crate::digest::DigestHasher;
 use crate::runtime::mpsc;
 use crate::verify::hash;
-use crate::{ByteStream, Digest, DigestHasher, Error, LayerDescriptor, Result, planted};
+use crate::{ByteStream, Digest, Error, LayerDescriptor, Result, planted};
 
 /// Longest piece of a blob handed on, in bytes: with the capacity of the channels it bounds what is in flight.
 const PIECE_LEN: usize = 256 * 1024;

@@ -12,6 +12,6 @@ mod stats;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
 
-pub use blob::BlobReader;
+pub use blob::{BlobReader, MAX_FETCH_LEN, check_range};
 pub use inflater::{InflateLimits, Inflater};
 pub use stats::InflateStats;

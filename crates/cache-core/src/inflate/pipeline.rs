@@ -18,8 +18,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::decoder::Decoder;
 use super::inflater::Shared;
 use super::input::{Input, into_error, receive};
+use crate::inflate::BlobReader;
 use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_blocking, timeout};
-use crate::{BlobReader, ByteStream, Error, LayerDescriptor, Result};
+use crate::{ByteStream, Error, LayerDescriptor, Result};
 
 /// Pieces between two stages, beside those that they work on: enough for neither to wait for the other while both go on.
 const QUEUE_LEN: usize = 1;

@@ -7,8 +7,9 @@ use futures_util::StreamExt;
 
 use super::inflater::Shared;
 use super::pipeline::inflate;
+use crate::inflate::BlobReader;
 use crate::verify::{skip, verify};
-use crate::{BlobReader, ByteStream, LayerDescriptor, LayerReader, Result, planted};
+use crate::{ByteStream, LayerDescriptor, LayerReader, Result, planted};
 
 #[derive(Debug)]
 pub(super) struct InflateReader {

@@ -8,7 +8,7 @@ use metrics::{Counter, Histogram};
 use crate::Digest;
 use crate::metrics::{INFLATE_SECONDS, INFLATED_BYTES, INFLATES};
 
-/// Counters of an [`Inflater`](crate::Inflater).
+/// Counters of an [`Inflater`](crate::inflate::Inflater).
 #[derive(Debug)]
 pub struct InflateStats {
     inflates: AtomicU64,

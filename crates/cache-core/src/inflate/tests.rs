@@ -1,9 +1,11 @@
 //! What comes out of a blob, for every format and for every way a blob can be wrong.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use cache_testkit::Recorded;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -30,6 +32,7 @@ impl Blob {
     }
 }
 
+#[async_trait]
 impl BlobReader for Blob {
     fn stream(self: Arc<Self>) -> ByteStream {
         let pieces: Vec<_> = self
@@ -38,6 +41,13 @@ impl BlobReader for Blob {
             .map(|p| Ok(Bytes::copy_from_slice(p)))
             .collect();
         stream::iter(pieces.into_iter().chain(self.failure.clone().map(Err))).boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, Some(self.bytes.len() as u64))?;
+        Ok(Some(Bytes::copy_from_slice(
+            &self.bytes[range.start as usize..range.end as usize],
+        )))
     }
 }
 
@@ -281,6 +291,7 @@ async fn an_error_of_the_origin_comes_through_as_it_is() {
 #[derive(Debug)]
 struct Endless(tokio::sync::mpsc::UnboundedSender<()>);
 
+#[async_trait]
 impl BlobReader for Endless {
     fn stream(self: Arc<Self>) -> ByteStream {
         struct Dropped(tokio::sync::mpsc::UnboundedSender<()>);
@@ -297,6 +308,10 @@ impl BlobReader for Endless {
                 never
             }))
             .boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, _: Range<u64>) -> Result<Option<Bytes>> {
+        Ok(None)
     }
 }
 

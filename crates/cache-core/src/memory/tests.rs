@@ -1,7 +1,8 @@
 //! What a tier in memory keeps, and what it gives up.
 
 use super::*;
-use crate::{Algorithm, ErrorKind, IndexBuilder, LayerReaderExt};
+use crate::index::IndexBuilder;
+use crate::{Algorithm, ErrorKind, LayerReaderExt};
 
 fn layer(number: u64) -> LayerDescriptor {
     LayerDescriptor::new(Digest::sha256_of(&number.to_le_bytes()))

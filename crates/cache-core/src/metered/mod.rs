@@ -12,11 +12,12 @@ use futures_util::stream::BoxStream;
 
 use self::meter::Meter;
 pub use self::stats::{SourceCounts, SourceStats};
+use crate::guard::Operation;
 use crate::metrics::{Outcome, Tally};
 use crate::runtime::Instant;
 use crate::{
     ByteStream, Capabilities, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Operation, Result, Role, Tier,
+    LayerStat, LayerWriter, Result, Role, Tier,
 };
 
 /// A source or tier that counts what goes through it, and is otherwise the same: in its [`SourceStats`], and in the

@@ -19,7 +19,7 @@ pub(crate) use self::under_way::UnderWay;
 
 /// The label with the name of a source.
 pub const TIER: &str = "tier";
-/// The label with what a source was asked to do, by [`Operation::name`](crate::Operation::name), or `write_back`.
+/// The label with what a source was asked to do, by [`Operation::name`](crate::guard::Operation::name), or `write_back`.
 pub const OPERATION: &str = "operation";
 /// The label with what came of it: `hit`, `miss`, `ok`, `unavailable`, `corrupt`, `invalid`, or `dropped`.
 pub const OUTCOME: &str = "outcome";

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{
-    Breaker, BreakerConfig, Guarded, LayerCache, LayerSource, Metered, Places, ReadOnly, Retry, RetryConfig,
-    SourceOptions, Tier, Timeout, TimeoutConfig,
+use cache_core::guard::{
+    Breaker, BreakerConfig, Guarded, Metered, Places, ReadOnly, Retry, RetryConfig, Timeout, TimeoutConfig,
 };
+use cache_core::{LayerCache, LayerSource, SourceOptions, Tier};
 use cache_testkit::sim::Process;
 use futures_util::FutureExt;
 

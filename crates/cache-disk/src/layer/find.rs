@@ -5,7 +5,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cache_core::{Algorithm, Digest, Error, IndexBuilder, LayerDescriptor, LayerIndex, Result, planted};
+use cache_core::index::IndexBuilder;
+use cache_core::{Algorithm, Digest, Error, LayerDescriptor, LayerIndex, Result, planted};
 
 use crate::dir::directory::Handle;
 use crate::dir::layout::{INDEX, LAYER, file_name};

@@ -119,7 +119,8 @@ pub(crate) fn is_fresh(used: SystemTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Algorithm, IndexBuilder};
+    use cache_core::Algorithm;
+    use cache_core::index::IndexBuilder;
 
     use super::*;
     use crate::DiskTier;

@@ -4,10 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::sync::Arc;
 
-use cache_core::{
-    Algorithm, Digest, DigestHasher, ErrorKind, IndexBuilder, LayerDescriptor, LayerReaderExt, LayerSource,
-    Tier,
-};
+use cache_core::digest::DigestHasher;
+use cache_core::index::IndexBuilder;
+use cache_core::{Algorithm, Digest, ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, Tier};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::support::{Cache, Layer, fill, is_cached, open, read_all, set_age};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use cache_core::index::IndexBuilder;
 use cache_core::{
-    Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt,
-    LayerSource, LayerWriter, Tier,
+    Algorithm, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt, LayerSource,
+    LayerWriter, Tier,
 };
 use cache_disk::{DiskConfig, DiskTier};
 use tempfile::TempDir;

@@ -1,7 +1,8 @@
 //! Whatever somebody does to the keys: a miss or an error, never a wrong byte.
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, LayerIndex, LayerReaderExt, Seal, Tier};
+use cache_core::index::Seal;
+use cache_core::{ErrorKind, LayerIndex, LayerReaderExt, Tier};
 use cache_remote_redis::RedisConfig;
 use cache_testkit::FaultProxy;
 

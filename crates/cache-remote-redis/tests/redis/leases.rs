@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Acquired, Digest, ErrorKind, Holder, Lease, Leases, Release};
+use cache_core::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use cache_core::{Digest, ErrorKind};
 use cache_remote_redis::RedisConfig;
 use cache_testkit::RedisServer;
 use futures_util::future::join_all;
@@ -27,7 +28,7 @@ fn held(acquired: Acquired) -> Box<dyn Lease> {
     }
 }
 
-fn holder(acquired: &Acquired) -> Holder {
+fn holder(acquired: &Acquired) -> LeaseHolder {
     match acquired {
         Acquired::Busy(holder) => *holder,
         other => panic!("{other:?}"),
@@ -52,7 +53,7 @@ async fn of_fifty_workers_one_has_the_lease_and_the_others_know_who() {
         for other in &others {
             assert_eq!(
                 holder(other),
-                Holder {
+                LeaseHolder {
                     token: lease.token(),
                     progress: 0
                 }
@@ -71,7 +72,7 @@ async fn a_holder_tells_its_progress_and_its_tokens_grow() {
         let seen = others.acquire(&layer).await.unwrap();
         assert_eq!(
             holder(&seen),
-            Holder {
+            LeaseHolder {
                 token: lease.token(),
                 progress
             }
@@ -104,7 +105,7 @@ async fn a_lease_that_is_not_renewed_ends_and_its_holder_cannot_disturb_the_next
     let seen = leases(one()).acquire(&layer).await.unwrap();
     assert_eq!(
         holder(&seen),
-        Holder {
+        LeaseHolder {
             token: new.token(),
             progress: 0
         }

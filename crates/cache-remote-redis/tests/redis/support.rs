@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cache_core::index::{CHUNK_LEN, IndexBuilder};
 use cache_core::{
-    Algorithm, CHUNK_LEN, Claim, Digest, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader,
-    LayerReaderExt, LayerSource, LayerWriter, Result, Tier,
+    Algorithm, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt, LayerSource,
+    LayerWriter, Result, Tier,
 };
 use cache_remote_redis::{RedisConfig, RedisTier};
 use futures_util::TryStreamExt;

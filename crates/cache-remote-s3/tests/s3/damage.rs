@@ -1,7 +1,8 @@
 //! What is wrong in the bucket is a miss or corrupt, and never read.
 
 use axum::http::Method;
-use cache_core::{ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, Seal, Tier};
+use cache_core::index::Seal;
+use cache_core::{ErrorKind, LayerDescriptor, LayerReaderExt, LayerSource, Tier};
 use cache_remote_s3::S3Tier;
 use cache_testkit::{Fault, FaultProxy};
 
@@ -148,7 +149,7 @@ async fn an_index_counts_only_with_the_seal_of_the_deployment() {
     // Whoever can write to the bucket but has no key.
     let (forged, raw) = (Layer::new(2, 100), Raw::new(&prefix));
     raw.put(layer.digest(), "", forged.bytes.clone()).await;
-    let mut index = cache_core::IndexBuilder::new(cache_core::Algorithm::Sha256);
+    let mut index = cache_core::index::IndexBuilder::new(cache_core::Algorithm::Sha256);
     index.update(&forged.bytes);
     let index = Seal::plain().encode(&index.finish(*layer.digest()));
     raw.put(layer.digest(), ":index", index).await;

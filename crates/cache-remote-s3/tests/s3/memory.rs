@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use cache_core::{Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, Tier};
+use cache_core::index::IndexBuilder;
+use cache_core::{Algorithm, Claim, Digest, LayerDescriptor, Tier};
 
 use crate::support::{prefix, server, tier_at};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cache_core::{ErrorKind, Seal};
+use cache_core::ErrorKind;
+use cache_core::index::Seal;
 use cache_remote_s3::{S3Config, S3Tier};
 
 #[tokio::test]

@@ -8,14 +8,15 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use bytes::Bytes;
+use cache_core::index::{IndexBuilder, Seal};
 use cache_core::{
-    Algorithm, Claim, Digest, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerWriter, Result, Seal, Tier,
+    Algorithm, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerSource, LayerWriter, Result,
+    Tier,
 };
 use cache_remote_s3::{S3Config, S3Tier};
 use futures_util::TryStreamExt;
 
-pub(crate) const CHUNK: usize = cache_core::CHUNK_LEN as usize;
+pub(crate) const CHUNK: usize = cache_core::index::CHUNK_LEN as usize;
 pub(crate) const PART: usize = 5 << 20;
 
 pub(crate) fn env(name: &str) -> String {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{
-    Breaker, BreakerConfig, Capabilities, ErrorKind, LayerCache, LayerSource, Limit, Metered, ReadOnly,
-    Retry, RetryConfig, Role, Timeout, TimeoutConfig,
+use cache_core::guard::{
+    Breaker, BreakerConfig, Limit, Metered, ReadOnly, Retry, RetryConfig, Timeout, TimeoutConfig,
 };
+use cache_core::{Capabilities, ErrorKind, LayerCache, LayerSource, Role};
 use futures_util::StreamExt;
 
 use super::sample::CHUNK;

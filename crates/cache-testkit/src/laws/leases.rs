@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use cache_core::{Acquired, Digest, Holder, Lease, Leases, Release};
+use cache_core::Digest;
+use cache_core::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
 use futures_util::future::join_all;
 
 use super::LeaseSubject;
@@ -193,5 +194,5 @@ fn is_busy(acquired: &Acquired, lease: &dyn Lease, progress: u64) {
         panic!("a lease that is held is {acquired:?}")
     };
     let token = lease.token();
-    assert_eq!(*holder, Holder { token, progress }, "who holds the lease");
+    assert_eq!(*holder, LeaseHolder { token, progress }, "who holds the lease");
 }

@@ -1,5 +1,5 @@
 //! What the contracts of [`LayerSource`](cache_core::LayerSource), [`Tier`](cache_core::Tier), their readers and writers, and
-//! [`Leases`](cache_core::Leases) promise, as tests that any of them can be put to.
+//! [`Leases`](cache_core::lease::Leases) promise, as tests that any of them can be put to.
 //!
 //! An author of a tier has all of it by one line in an integration test:
 //!

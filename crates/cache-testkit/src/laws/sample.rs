@@ -1,7 +1,8 @@
 //! Layers to try the laws with.
 
 use bytes::Bytes;
-use cache_core::{CHUNK_LEN, Digest, IndexBuilder, LayerDescriptor, LayerIndex};
+use cache_core::index::{CHUNK_LEN, IndexBuilder};
+use cache_core::{Digest, LayerDescriptor, LayerIndex};
 
 /// Length of a chunk in bytes.
 pub(super) const CHUNK: usize = CHUNK_LEN as usize;

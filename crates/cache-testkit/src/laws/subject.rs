@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{LayerSource, Leases, Tier};
+use cache_core::lease::Leases;
+use cache_core::{LayerSource, Tier};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cache_core::{Digest, Holder};
+use cache_core::Digest;
+use cache_core::lease::LeaseHolder;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -28,7 +29,7 @@ pub(super) struct State {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stand {
-    Held(Holder),
+    Held(LeaseHolder),
     GivenUp,
 }
 

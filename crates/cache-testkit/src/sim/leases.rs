@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::{Acquired, Digest, Error, Holder, Lease, Leases, Release, Result};
+use cache_core::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use cache_core::{Digest, Error, Result};
 use tokio::time::Instant;
 
 use super::board::Stand;
@@ -64,7 +65,7 @@ impl Leases for SimTier {
             None => {
                 state.last += 1;
                 let token = state.last;
-                let held = Stand::Held(Holder { token, progress: 0 });
+                let held = Stand::Held(LeaseHolder { token, progress: 0 });
                 state
                     .leases
                     .insert(*layer, (held, Instant::now() + self.lease_lifetime));
@@ -124,7 +125,7 @@ impl Lease for SimLease {
         let held = state.holds(&self.layer, self.token);
         if held {
             let token = self.token;
-            let renewed = Stand::Held(Holder { token, progress });
+            let renewed = Stand::Held(LeaseHolder { token, progress });
             state
                 .leases
                 .insert(self.layer, (renewed, Instant::now() + self.lifetime()));

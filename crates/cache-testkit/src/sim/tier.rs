@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use cache_core::lease::Leases;
 use cache_core::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Leases, Result, Role, Tier,
+    LayerStat, LayerWriter, Result, Role, Tier,
 };
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::{Acquired, Digest, Holder, Lease, Leases, Release, Result};
+use cache_core::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use cache_core::{Digest, Result};
 use cache_testkit::laws::{LeaseSubject, check, lease};
 use cache_testkit::lease_laws;
 use tokio::task::yield_now;
@@ -40,7 +41,7 @@ struct Toy {
 struct Board {
     last: u64,
     /// Nobody holds what was given up.
-    leases: HashMap<Digest, (Option<Holder>, Instant)>,
+    leases: HashMap<Digest, (Option<LeaseHolder>, Instant)>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Toy {
 
 impl Held {
     /// Replaces what the others see, if the lease is still held; whether it is.
-    fn put(&self, seen: Option<(Option<Holder>, Instant)>) -> bool {
+    fn put(&self, seen: Option<(Option<LeaseHolder>, Instant)>) -> bool {
         let mut board = self.toy.board.lock().unwrap();
         let held = matches!(board.leases.get(&self.layer), Some((Some(holder), ends))
             if *ends > Instant::now() && holder.token == self.token);
@@ -102,7 +103,7 @@ impl Leases for Toy {
                 _ => {
                     board.last += u64::from(board.last == 0 || !self.has(Bug::TokensStandStill));
                     let token = board.last;
-                    let holder = Holder { token, progress: 0 };
+                    let holder = LeaseHolder { token, progress: 0 };
                     board.leases.insert(layer, (Some(holder), self.ends()));
                     Ok(token)
                 }
@@ -132,7 +133,7 @@ impl Lease for Held {
 
     async fn renew(&self, progress: u64) -> Result<bool> {
         let told = !self.toy.has(Bug::ProgressIsNotTold);
-        let holder = Holder {
+        let holder = LeaseHolder {
             token: self.token,
             progress: if told { progress } else { 0 },
         };

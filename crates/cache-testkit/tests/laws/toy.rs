@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cache_core::index::CHUNK_LEN;
 use cache_core::{
-    ByteStream, CHUNK_LEN, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader,
-    LayerSource, LayerStat, LayerWriter, Result, Role, Tier,
+    ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
+    LayerStat, LayerWriter, Result, Role, Tier,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::yield_now;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use layercache::core::{Algorithm, Digest, DigestHasher};
+use layercache::core::digest::DigestHasher;
+use layercache::core::{Algorithm, Digest};
 use layercache::registry::Platform;
 use serde_json::json;
 

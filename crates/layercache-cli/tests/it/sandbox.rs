@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use layercache::core::{Algorithm, Digest, DigestHasher};
+use layercache::core::digest::DigestHasher;
+use layercache::core::{Algorithm, Digest};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use flate2::bufread::MultiGzDecoder;
-use layercache::core::{Algorithm, DigestHasher, IndexBuilder};
+use layercache::core::Algorithm;
+use layercache::core::digest::DigestHasher;
+use layercache::core::index::IndexBuilder;
 
 /// The most that the stages of a fill hand to each other.
 const PIECE_LEN: usize = 512 * 1024;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use layercache::core::{Digest, IndexBuilder, LayerReaderExt as _};
+use layercache::core::index::IndexBuilder;
+use layercache::core::{Digest, LayerReaderExt as _};
 
 use crate::{Target, runtime};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cache_core::Inflater;
+use cache_core::inflate::Inflater;
 
 use super::Part;
 use crate::{ConfigError, Setting, TierConfig};

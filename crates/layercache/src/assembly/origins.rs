@@ -208,7 +208,7 @@ mod tests {
     fn no_mistake_repeats_what_may_be_a_password() {
         const URL: &str = "\"https://worker:hunter2@mirror.invalid\"";
         let shared = Shared {
-            inflater: cache_core::Inflater::new(Default::default()),
+            inflater: cache_core::inflate::Inflater::new(Default::default()),
             create: true,
         };
         for (toml, words) in [

@@ -4,9 +4,11 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use cache_core::cache::LayerCacheBuilder;
+use cache_core::guard::{Metered, SourceCounts, SourceStats};
 use cache_core::{
-    Capabilities, Copying, Error, LayerCacheBuilder, LayerDescriptor, LayerReader, LayerSource, Metered,
-    Result, Role, SourceCounts, SourceOptions, SourceStats, Tier,
+    Capabilities, Copying, Error, LayerDescriptor, LayerReader, LayerSource, Result, Role, SourceOptions,
+    Tier,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

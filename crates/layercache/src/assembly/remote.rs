@@ -4,10 +4,12 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{
-    Breaker, BreakerConfig, CHUNK_LEN, Copying, Guarded, Leases, Limit, Operation, Policy, Retry,
-    RetryConfig, Seal, SourceOptions, Tier, TimeoutConfig,
+use cache_core::guard::{
+    Breaker, BreakerConfig, Guarded, Limit, Operation, Policy, Retry, RetryConfig, TimeoutConfig,
 };
+use cache_core::index::{CHUNK_LEN, Seal};
+use cache_core::lease::Leases;
+use cache_core::{Copying, SourceOptions, Tier};
 
 use super::Part;
 use super::keys::Keys;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use cache_core::{
-    Arrival, Error, InflateLimits, InflateStats, Inflater, LayerCache, LayerDescriptor, LayerReader,
-    LayerSourceExt, Result, Role, SourceCounts,
-};
+use cache_core::cache::Arrival;
+use cache_core::guard::SourceCounts;
+use cache_core::inflate::{InflateLimits, InflateStats, Inflater};
+use cache_core::{Error, LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result, Role};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use image_tree::{Access, ImageTree, LayerTree, TreeLimits, TreeStore, load_or_build};

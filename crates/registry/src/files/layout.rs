@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cache_core::inflate::Inflater;
 use cache_core::{
-    Capabilities, Digest, Error, ErrorKind, Inflater, LayerDescriptor, LayerReader, LayerSource, Result, Role,
+    Capabilities, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, Result, Role,
 };
 
 use super::archive::Archive;

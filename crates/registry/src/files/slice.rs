@@ -1,11 +1,14 @@
 //! A range of an open file, as a blob or as a document.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{BlobReader, ByteStream, Error, Result};
+use cache_core::inflate::{BlobReader, check_range};
+use cache_core::{ByteStream, Error, Result};
 use futures_util::{StreamExt, stream};
 
 use super::blocking;
@@ -71,6 +74,7 @@ impl FileSlice {
     }
 }
 
+#[async_trait]
 impl BlobReader for FileSlice {
     fn stream(self: Arc<Self>) -> ByteStream {
         stream::try_unfold(0, move |at| {
@@ -85,5 +89,40 @@ impl BlobReader for FileSlice {
             }
         })
         .boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, Some(self.len))?;
+        blocking(move || self.read(range.start, range.end - range.start))
+            .await
+            .map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use cache_core::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_range_of_a_slice_is_read_and_nothing_outside_it() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before the slice after").unwrap();
+        let slice = FileSlice::new(Arc::new(file), 7, 9, OriginStats::new("files"));
+        let slice = Arc::new(slice);
+        for (range, expected) in [(0..9, "the slice"), (4..9, "slice"), (3..3, ""), (9..9, "")] {
+            let fetched = Arc::clone(&slice).fetch(range).await.unwrap();
+            assert_eq!(fetched.unwrap(), expected);
+        }
+        for wrong in [0..10, 10..10, 5..u64::MAX] {
+            let error = Arc::clone(&slice).fetch(wrong).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+        slice.file.set_len(10).unwrap();
+        let error = slice.fetch(0..9).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 }

@@ -1,9 +1,14 @@
 //! A blob that a registry was found to have.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cache_core::{BlobReader, ByteStream, Digest, Error, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::inflate::{BlobReader, check_range};
+use cache_core::{ByteStream, Digest, Error, Result};
 use futures_util::{StreamExt, stream};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -29,6 +34,8 @@ pub(super) struct RegistryBlob {
     pub(super) size: Option<u64>,
     /// The answer that showed that it is there, for the first stream. A std mutex: it is only taken from.
     parked: Mutex<Option<Body>>,
+    /// Whether no endpoint serves parts of it, as far as is known.
+    no_ranges: AtomicBool,
 }
 
 impl RegistryBlob {
@@ -69,6 +76,7 @@ impl RegistryBlob {
             digest,
             size,
             parked,
+            no_ranges: AtomicBool::new(false),
         });
         // A reader that is opened and then not read must not keep a connection. It takes no place in the queue either, or a
         // few such readers would lock everybody out.
@@ -87,6 +95,7 @@ impl RegistryBlob {
     }
 }
 
+#[async_trait]
 impl BlobReader for RegistryBlob {
     fn stream(self: Arc<Self>) -> ByteStream {
         let transfer = Transfer::new(self);
@@ -100,6 +109,21 @@ impl BlobReader for RegistryBlob {
         })
         .boxed()
     }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, self.size)?;
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        if self.no_ranges.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let fetched = Transfer::fetch(Arc::clone(&self), range).await?;
+        if fetched.is_none() {
+            self.no_ranges.store(true, Ordering::Relaxed);
+        }
+        Ok(fetched)
+    }
 }
 
 /// A registry that announces another length than the manifest does has another blob.
@@ -112,3 +136,6 @@ pub(super) fn check_len(body: &Body, size: Option<u64>, endpoint: &Endpoint) -> 
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The `Content-Range` header of a partial answer (RFC 9110, section 14.4).
 
+use std::ops::Range;
+
 /// `bytes START-END/TOTAL`, with the last byte included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ContentRange {
@@ -26,9 +28,10 @@ impl ContentRange {
         consistent.then_some(Self { start, end, total })
     }
 
-    /// Whether this is the answer to a request for everything from `start` of a blob of `total` bytes.
-    pub(super) fn is_rest_of(&self, start: u64, total: u64) -> bool {
-        self.start == start && self.end.checked_add(1) == Some(total) && self.total == Some(total)
+    /// Whether this answers a request for `wanted` of a blob, which has `total` bytes if that is known.
+    pub(super) fn answers(&self, wanted: &Range<u64>, total: Option<u64>) -> bool {
+        let is_range = self.start == wanted.start && self.end.checked_add(1) == Some(wanted.end);
+        is_range && total.is_none_or(|total| self.total == Some(total))
     }
 }
 
@@ -47,7 +50,7 @@ mod tests {
 
     #[test]
     fn only_the_exact_rest_will_do() {
-        let rest = |text| ContentRange::parse(text).is_some_and(|range| range.is_rest_of(10, 100));
+        let rest = |text| ContentRange::parse(text).is_some_and(|range| range.answers(&(10..100), Some(100)));
         assert!(rest("bytes 10-99/100"));
         assert!(rest("Bytes 10-99/100"));
         for wrong in [
@@ -67,6 +70,19 @@ mod tests {
         ] {
             assert!(!rest(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn of_a_blob_whose_length_is_unknown_only_the_range_counts() {
+        let part =
+            |text, total| ContentRange::parse(text).is_some_and(|range| range.answers(&(10..20), total));
+        for right in ["bytes 10-19/100", "bytes 10-19/*"] {
+            assert!(part(right, None), "{right}");
+        }
+        for wrong in ["bytes 10-20/100", "bytes 9-19/100", "bytes 0-99/100"] {
+            assert!(!part(wrong, None), "{wrong}");
+        }
+        assert!(part("bytes 10-19/100", Some(100)) && !part("bytes 10-19/100", Some(101)));
     }
 
     proptest! {

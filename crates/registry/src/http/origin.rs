@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cache_core::{
-    Capabilities, Digest, Error, Inflater, LayerDescriptor, LayerReader, LayerSource, Result, Role,
-};
+use cache_core::inflate::Inflater;
+use cache_core::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, Role};
 
 use super::blob::RegistryBlob;
 use super::config::RegistryConfig;

@@ -1,8 +1,9 @@
-//! One passage through a blob, over as many connections as it takes.
+//! One passage through a blob or a part of it, over as many connections as it takes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cache_core::{Error, ErrorKind, Result};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -15,39 +16,72 @@ use super::endpoint::Resource;
 use super::failure::{Failure, chain};
 use super::retry::delay;
 
-/// The state of one passage from the first byte to the last.
+/// The state of one passage from the first byte that is wanted to the last.
 pub(super) struct Transfer {
     blob: Arc<RegistryBlob>,
+    /// The part of the blob that is wanted; `None` for all of it.
+    part: Option<Range<u64>>,
     /// The length of the blob in bytes, from the manifest or else from the registry.
     size: Option<u64>,
     endpoint: usize,
     permit: Option<OwnedSemaphorePermit>,
     body: Option<Body>,
-    /// How many bytes were handed out.
-    delivered: u64,
+    /// Where the next byte is in the blob: those before were handed out, or are not wanted.
+    offset: u64,
     /// How many bytes of the current body were handed out already, from an earlier one.
     skip: u64,
-    /// Whether ranges turned out not to work, so that a new body starts at the first byte.
+    /// Whether ranges turned out not to work. A new body starts at the first byte then; a part is not to be had here.
     no_ranges: bool,
+    /// How many endpoints have no ranges.
+    without_ranges: usize,
     /// Interruptions since the last new byte.
     fruitless: u32,
     interruptions: u32,
 }
 
 impl Transfer {
+    /// A passage through all of the blob.
     pub(super) fn new(blob: Arc<RegistryBlob>) -> Self {
         Self {
             size: blob.size,
             endpoint: blob.found_at,
             blob,
+            part: None,
             permit: None,
             body: None,
-            delivered: 0,
+            offset: 0,
             skip: 0,
             no_ranges: false,
+            without_ranges: 0,
             fruitless: 0,
             interruptions: 0,
         }
+    }
+
+    /// Fetches a part of the blob, which is not empty; `None` when no endpoint serves parts.
+    pub(super) async fn fetch(blob: Arc<RegistryBlob>, part: Range<u64>) -> Result<Option<Bytes>> {
+        let len = usize::try_from(part.end - part.start)
+            .map_err(|_| Error::invalid("the range does not fit into memory"))?;
+        let mut transfer = Self {
+            offset: part.start,
+            part: Some(part),
+            ..Self::new(blob)
+        };
+        let mut fetched = BytesMut::with_capacity(len);
+        while fetched.len() < len {
+            match transfer.next().await {
+                Ok(Some(piece)) => fetched.extend_from_slice(&piece),
+                Ok(None) => return Err(transfer.cut_short(transfer.end().unwrap_or_default()).error),
+                Err(_) if transfer.no_ranges => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(fetched.freeze()))
+    }
+
+    /// Where the last wanted byte ends, if that is known.
+    fn end(&self) -> Option<u64> {
+        self.part.as_ref().map(|part| part.end).or(self.size)
     }
 
     /// The next new bytes. Cancelling it loses none that were handed out; the transfer is then only good for dropping.
@@ -56,12 +90,12 @@ impl Transfer {
             match self.receive().await {
                 Ok(Some(piece)) => {
                     self.fruitless = 0;
-                    self.delivered += piece.len() as u64;
+                    self.offset += piece.len() as u64;
                     return Ok(Some(piece));
                 }
                 Ok(None) => return Ok(None),
                 // All are there: how the connection ends is of no interest.
-                Err(failure) if failure.is_transient() && self.size == Some(self.delivered) => {
+                Err(failure) if failure.is_transient() && self.end() == Some(self.offset) => {
                     return Ok(None);
                 }
                 Err(failure) => self.recover(failure).await?,
@@ -79,18 +113,21 @@ impl Transfer {
                 }
             };
             let Some(mut piece) = body.next().await? else {
-                return match self.size {
-                    Some(size) if self.delivered < size => Err(self.cut_short(size)),
-                    _ if self.skip > 0 => Err(self.cut_short(self.delivered)),
+                return match self.end() {
+                    Some(end) if self.offset < end => Err(self.cut_short(end)),
+                    _ if self.skip > 0 => Err(self.cut_short(self.offset)),
                     _ => Ok(None),
                 };
             };
             let known = self.skip.min(piece.len() as u64);
             self.skip -= known;
             let piece = piece.split_off(known as usize);
-            let end = self.delivered + piece.len() as u64;
-            if let Some(size) = self.size.filter(|size| end > *size) {
-                let message = format!("{} sends more than the {size} bytes of the blob", self.host());
+            let end = self.offset + piece.len() as u64;
+            if let Some(wanted) = self.end().filter(|wanted| end > *wanted) {
+                let message = match &self.part {
+                    None => format!("{} sends more than the {wanted} bytes of the blob", self.host()),
+                    Some(_) => format!("{} sends more than it was asked for", self.host()),
+                };
                 return Err(Error::corrupt(message).into());
             }
             if !piece.is_empty() {
@@ -106,17 +143,19 @@ impl Transfer {
         if self.permit.is_none() {
             self.permit = Some(blob.transport.permit(endpoint).await?);
         }
-        if self.interruptions == 0
+        if self.part.is_none()
+            && self.interruptions == 0
             && let Some(parked) = blob.take_parked()
         {
             self.size = self.size.or(parked.announced_len());
             return Ok(parked);
         }
         let mut headers = HeaderMap::new();
-        let rest = self.size.filter(|_| self.delivered > 0 && !self.no_ranges);
-        if let Some(size) = rest {
+        let in_part = self.part.is_some() || (self.offset > 0 && !self.no_ranges);
+        let wanted = self.end().filter(|_| in_part).map(|end| self.offset..end);
+        if let Some(wanted) = &wanted {
             // Closed, because some registries answer 416 to an open one.
-            let range = format!("bytes={}-{}", self.delivered, size - 1);
+            let range = format!("bytes={}-{}", wanted.start, wanted.end - 1);
             headers.insert(
                 RANGE,
                 HeaderValue::try_from(range)
@@ -125,22 +164,27 @@ impl Transfer {
         }
         let url = endpoint.url(Resource::Blob, &blob.digest.to_string());
         let response = blob.transport.get(endpoint, &url, &headers).await?;
-        match (response.status(), rest) {
+        match (response.status(), wanted) {
+            // All of the blob, of which nothing is received then.
+            (StatusCode::OK, Some(_)) if self.part.is_some() => {
+                self.no_ranges = true;
+                Err(Error::unavailable(format!("{} serves no ranges", endpoint.host())).into())
+            }
             (StatusCode::OK, _) => {
                 let body = blob.transport.body(response, endpoint.host());
                 check_len(&body, self.size, endpoint)?;
                 self.size = self.size.or(body.announced_len());
-                self.skip = self.delivered;
+                self.skip = self.offset;
                 Ok(body)
             }
-            (StatusCode::PARTIAL_CONTENT, Some(size)) => {
+            (StatusCode::PARTIAL_CONTENT, Some(wanted)) => {
                 let range = response
                     .headers()
                     .get(CONTENT_RANGE)
                     .and_then(|range| range.to_str().ok());
                 if !range
                     .and_then(ContentRange::parse)
-                    .is_some_and(|range| range.is_rest_of(self.delivered, size))
+                    .is_some_and(|range| range.answers(&wanted, self.size))
                 {
                     self.no_ranges = true;
                     let message = format!(
@@ -168,6 +212,15 @@ impl Transfer {
         self.body = None;
         let Failure { error, retry_after } = failure;
         let endpoints = self.blob.endpoints.len();
+        if self.part.is_some() && self.no_ranges {
+            self.without_ranges += 1;
+            if self.without_ranges >= endpoints {
+                return Err(error);
+            }
+            self.no_ranges = false;
+            self.go_to_next_endpoint();
+            return Ok(());
+        }
         let elsewhere = error.kind() == ErrorKind::Permanent && endpoints > 1;
         if error.kind() != ErrorKind::Unavailable && !elsewhere {
             return Err(error);
@@ -176,17 +229,16 @@ impl Transfer {
         self.interruptions += 1;
         let config = &self.blob.transport.config;
         if self.fruitless > config.max_retries || self.interruptions > config.max_resumes {
-            let delivered = self.delivered;
             let message = format!(
-                "gave up at byte {delivered} after {} interruptions",
-                self.interruptions
+                "gave up at byte {} after {} interruptions",
+                self.offset, self.interruptions
             );
             return Err(Error::unavailable(message).caused_by(error));
         }
         tracing::info!(
             host = self.host(),
             digest = %self.blob.digest,
-            offset = self.delivered,
+            offset = self.offset,
             attempt = self.fruitless,
             error = chain(&error),
             "blob interrupted, going on"
@@ -194,16 +246,19 @@ impl Transfer {
         self.blob.transport.stats.count_repeated_read();
         let wait = delay(config, self.fruitless - 1, retry_after);
         if endpoints > 1 {
-            self.endpoint = (self.endpoint + 1) % endpoints;
-            self.permit = None;
+            self.go_to_next_endpoint();
         }
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
+    fn go_to_next_endpoint(&mut self) {
+        self.endpoint = (self.endpoint + 1) % self.blob.endpoints.len();
+        self.permit = None;
+    }
+
     fn cut_short(&self, expected: u64) -> Failure {
-        let Self { delivered, skip, .. } = self;
-        let at = delivered - skip;
+        let at = self.offset - self.skip;
         Error::unavailable(format!(
             "{} ended the blob at byte {at} of {expected}",
             self.host()

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use cache_core::{Digest, Inflater, LayerDescriptor, LayerReader, LayerSource, Result};
+use cache_core::inflate::Inflater;
+use cache_core::{Digest, LayerDescriptor, LayerReader, LayerSource, Result};
 use futures_util::TryStreamExt;
 use registry::{Anonymous, CredentialProvider, Image, ImageSource, Platform, RegistryConfig, RegistryOrigin};
 use serde_json::{Value, json};

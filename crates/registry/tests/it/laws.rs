@@ -1,6 +1,8 @@
 //! The laws of sources, for every kind of origin.
 
-use cache_core::{CHUNK_LEN, Inflater, LayerSource};
+use cache_core::LayerSource;
+use cache_core::index::CHUNK_LEN;
+use cache_core::inflate::Inflater;
 use cache_testkit::laws::{Sample, SourceSubject};
 use cache_testkit::source_laws;
 use registry::{Image, ImageSource, LayoutOrigin};

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cache_core::{Digest, ErrorKind, Inflater, LayerSource};
+use cache_core::inflate::Inflater;
+use cache_core::{Digest, ErrorKind, LayerSource};
 use registry::{DockerArchiveOrigin, Image, ImageSource, LayoutOrigin};
 use serde_json::{Value, json};
 

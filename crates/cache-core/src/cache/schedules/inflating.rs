@@ -1,14 +1,16 @@
 //! An origin's blob on its way through the inflating thread, of which there is one at a time.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use super::*;
+use crate::inflate::{BlobReader, InflateLimits, Inflater, check_range};
 use crate::runtime::PlannedPanic;
-use crate::{BlobReader, ByteStream, Capabilities, Digest, InflateLimits, Inflater, LayerReader, Role};
+use crate::{ByteStream, Capabilities, Digest, LayerReader, Result, Role};
 
 #[derive(Clone, Debug)]
 struct Registry {
@@ -33,6 +35,7 @@ impl Registry {
     }
 }
 
+#[async_trait]
 impl BlobReader for Registry {
     fn stream(self: Arc<Self>) -> ByteStream {
         let panics = self.panics.swap(false, Ordering::SeqCst);
@@ -44,6 +47,11 @@ impl BlobReader for Registry {
             Ok(tail)
         });
         stream::once(async { Ok(head) }).chain(tail).boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, Some(self.blob.len() as u64))?;
+        Ok(Some(self.blob.slice(range.start as usize..range.end as usize)))
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Acquired, Digest, Holder, Lease, Leases, Release, SourceOptions};
+use crate::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use crate::{Digest, SourceOptions};
 
 /// Leases that are renewed at any moment, and end when they are given back.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +16,7 @@ struct Board(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    holder: Option<Holder>,
+    holder: Option<LeaseHolder>,
     given_up: bool,
 }
 
@@ -37,7 +38,7 @@ impl Leases for Board {
         }
         state.last += 1;
         let token = state.last;
-        state.holder = Some(Holder { token, progress: 0 });
+        state.holder = Some(LeaseHolder { token, progress: 0 });
         let board = self.clone();
         Ok(Acquired::Held(Box::new(Held { board, token })))
     }
@@ -55,7 +56,7 @@ impl Lease for Held {
 
     async fn renew(&self, progress: u64) -> Result<bool> {
         let token = self.token;
-        self.board.0.lock().unwrap().holder = Some(Holder { token, progress });
+        self.board.0.lock().unwrap().holder = Some(LeaseHolder { token, progress });
         Ok(true)
     }
 

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::{Copying, Guarded, Operation, Policy, SourceOptions};
+use crate::guard::{Guarded, Operation, Policy};
+use crate::{Copying, SourceOptions};
 
 async fn bring(cache: &LayerCache, layer: &LayerDescriptor) -> (Option<String>, Option<String>, Option<u64>) {
     let arrival = cache.bring(layer).await.unwrap();

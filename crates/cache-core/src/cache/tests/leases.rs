@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Acquired, Digest, Guarded, Holder, Lease, Leases, Operation, Policy, Release, SourceOptions};
+use crate::guard::{Guarded, Operation, Policy};
+use crate::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
+use crate::{Digest, SourceOptions};
 
 const LIFETIME: Duration = Duration::from_secs(9);
 
@@ -22,7 +24,7 @@ struct Board {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    held: HashMap<Digest, (Holder, Instant)>,
+    held: HashMap<Digest, (LeaseHolder, Instant)>,
     given_up: bool,
     acquired: u64,
 }
@@ -41,7 +43,7 @@ impl Board {
 
     /// Somebody else holds the lease for this long.
     fn occupy(&self, layer: &Digest, lifetime: Duration) {
-        let holder = Holder {
+        let holder = LeaseHolder {
             token: 0,
             progress: 0,
         };
@@ -72,9 +74,10 @@ impl Leases for Clerk {
         state.last += 1;
         state.acquired += 1;
         let token = state.last;
-        state
-            .held
-            .insert(*layer, (Holder { token, progress: 0 }, Instant::now() + LIFETIME));
+        state.held.insert(
+            *layer,
+            (LeaseHolder { token, progress: 0 }, Instant::now() + LIFETIME),
+        );
         Ok(Acquired::Held(Box::new(Held {
             board: Arc::clone(&self.0),
             layer: *layer,

@@ -3,7 +3,8 @@
 use cache_testkit::Recorded;
 
 use super::*;
-use crate::{Digest, ReadOnly};
+use crate::Digest;
+use crate::guard::ReadOnly;
 
 const NEAR: (&str, &str) = ("tier", "near");
 const ORIGIN: (&str, &str) = ("tier", "origin");

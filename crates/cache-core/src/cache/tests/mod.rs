@@ -26,9 +26,11 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use proptest::prelude::*;
 
 use self::script::{Act, Faulty, PIECE, Script, descriptor, layer_bytes};
+use crate::guard::Metered;
+use crate::index::IndexBuilder;
 use crate::{
-    Algorithm, Claim, Error, ErrorKind, IndexBuilder, LayerCache, LayerDescriptor, LayerReader,
-    LayerReaderExt, LayerSource, LayerSourceExt, MemoryTier, Metered, Result, Tier,
+    Algorithm, Claim, Error, ErrorKind, LayerCache, LayerDescriptor, LayerReader, LayerReaderExt,
+    LayerSource, LayerSourceExt, MemoryTier, Result, Tier,
 };
 
 fn memory(name: &str) -> Arc<MemoryTier> {

@@ -1,7 +1,9 @@
 //! A far source that serves ranges is read at once, while the tier in front of it is being filled.
 
 use super::*;
-use crate::{Copying, Guarded, LayerCacheBuilder, Operation, Policy, SourceOptions};
+use crate::cache::LayerCacheBuilder;
+use crate::guard::{Guarded, Operation, Policy};
+use crate::{Copying, SourceOptions};
 
 fn with_fill(fill: Copying) -> SourceOptions {
     SourceOptions::default().with_fill(fill)

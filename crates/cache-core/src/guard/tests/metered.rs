@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Capabilities, Metered, Role};
+use crate::guard::Metered;
+use crate::{Capabilities, Role};
 
 /// As far away as its name says.
 #[derive(Debug)]

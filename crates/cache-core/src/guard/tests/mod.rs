@@ -25,9 +25,10 @@ use super::{
     Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, ReadOnly, Retry,
     RetryConfig, Timeout, TimeoutConfig,
 };
+use crate::index::IndexBuilder;
 use crate::{
-    Claim, Digest, Error, ErrorKind, IndexBuilder, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt,
-    LayerSource, LayerWriter, MemoryTier, Result, Tier,
+    Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt, LayerSource,
+    LayerWriter, MemoryTier, Result, Tier,
 };
 
 const PIECE: usize = 1000;

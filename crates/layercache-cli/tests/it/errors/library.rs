@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use layercache::core::guard::ReadOnly;
 use layercache::core::{
-    Claim, Digest, Error, LayerCache, LayerDescriptor, LayerSource, LayerSourceExt, MemoryTier, ReadOnly,
-    Tier,
+    Claim, Digest, Error, LayerCache, LayerDescriptor, LayerSource, LayerSourceExt, MemoryTier, Tier,
 };
 use layercache::{Config, Kinds, Stack};
 

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use layercache::core::index::IndexBuilder;
 use layercache::core::{
-    Algorithm, ByteStream, Capabilities, Claim, Copying, Digest, Error, IndexBuilder, LayerDescriptor,
-    LayerReader, LayerReaderExt, LayerSource, LayerStat, MemoryTier, Result, Role, SourceOptions, Tier,
+    Algorithm, ByteStream, Capabilities, Claim, Copying, Digest, Error, LayerDescriptor, LayerReader,
+    LayerReaderExt, LayerSource, LayerStat, MemoryTier, Result, Role, SourceOptions, Tier,
 };
 use layercache::{Config, Finding, Kinds, Part, Reading, Stack};
 

@@ -12,9 +12,14 @@
 //!   last     32  seal: BLAKE3 of everything before it, in a shared store keyed where the deployment has a key
 //! ```
 
+mod seal;
+
 use bytes::Bytes;
 
-use crate::{Algorithm, Digest, DigestHasher, Error, Result, Seal, planted};
+use crate::digest::DigestHasher;
+use crate::{Algorithm, Digest, Error, Result, planted};
+
+pub use self::seal::Seal;
 
 /// Length of a chunk in bytes: the unit of remote storage and of verification.
 pub const CHUNK_LEN: u32 = 512 * 1024;
@@ -187,7 +192,8 @@ fn decode_digest(bytes: &[u8]) -> Option<Digest> {
 /// Computes a [`LayerIndex`] of a layer whose bytes come in pieces.
 ///
 /// ```
-/// # use cache_core::{Algorithm, Digest, IndexBuilder};
+/// # use cache_core::{Algorithm, Digest};
+/// # use cache_core::index::IndexBuilder;
 /// let mut builder = IndexBuilder::new(Algorithm::Sha256);
 /// builder.update(b"the tar, ");
 /// builder.update(b"in pieces");

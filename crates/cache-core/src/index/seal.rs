@@ -15,7 +15,7 @@ const CONTEXT: &str = "layercache 2026-11-25 seal of a layer's index";
 /// The key never appears in `Debug` output.
 ///
 /// ```
-/// # use cache_core::Seal;
+/// # use cache_core::index::Seal;
 /// let seal = Seal::keyed(b"0f1e2d3c4b5a69788796a5b4c3d2e1f0").unwrap();
 /// assert_eq!(format!("{seal:?}"), "Seal(keyed)");
 /// assert!(Seal::keyed(b"short").is_err());
@@ -116,7 +116,8 @@ impl fmt::Debug for Seal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Algorithm, Digest, ErrorKind, IndexBuilder};
+    use crate::index::IndexBuilder;
+    use crate::{Algorithm, Digest, ErrorKind};
 
     fn index(digest: Digest) -> LayerIndex {
         let mut builder = IndexBuilder::new(Algorithm::Sha256);
