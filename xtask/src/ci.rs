@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use lab::tools;
 use xshell::{Shell, cmd};
 
-use crate::{features, instructions, msrv, tidy, tools, units};
+use crate::{features, instructions, msrv, tidy, units};
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let start = Instant::now();

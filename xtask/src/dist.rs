@@ -4,11 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use lab::{dirs, page};
 use xshell::{Shell, cmd};
-
-use crate::bench::page;
-use crate::dirs;
 
 const NAME: &str = "layercache";
 /// Where completions of a shell are looked for.
@@ -28,12 +26,7 @@ struct Build {
     from_nothing: bool,
 }
 
-pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
-    let write = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["--write"] => true,
-        _ => bail!("`cargo xtask dist [--write]`"),
-    };
+pub(crate) fn run(sh: &Shell, write: bool) -> Result<()> {
     let target = dirs::target(sh)?;
     let root = target.join("dist");
     remove(&root)?;

@@ -2,12 +2,10 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use lab::{dirs, tools};
 use xshell::{Shell, cmd};
-
-use crate::{dirs, tools};
-
-const DEFAULT_SECONDS: u32 = 60;
 
 /// Of one process in MiB: what a reader may take for input of a few kilobytes, and then some.
 const MAX_MEMORY: &str = "1024";
@@ -16,11 +14,36 @@ const MAX_SECONDS: &str = "20";
 /// Of an input in bytes.
 const MAX_LEN: &str = "8192";
 
-/// Runs the targets that `arguments` name, or all, each for a while. New inputs are kept in `target/fuzz`, the seeds in
-/// `fuzz/corpus` stay as they are: what was found belongs there by hand, in a file named for its story.
-pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result<()> {
+/// The targets that run, and how long.
+#[derive(Args, Debug)]
+pub(crate) struct Order {
+    /// Names of targets; all of them by default
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How long each of them runs
+    // libFuzzer takes 0 for ever.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+}
+
+/// Runs targets, each for a while.
+///
+/// New inputs are kept in `target/fuzz`, and the seeds in `fuzz/corpus` stay as they are: an input that
+/// was found belongs there by hand, in a file named for its story.
+pub(crate) fn run(sh: &Shell, order: &Order) -> Result<()> {
     let all = targets()?;
-    let (chosen, seconds) = choose(&all, arguments)?;
+    let unknown: Vec<_> = order.targets.iter().filter(|name| !all.contains(name)).collect();
+    ensure!(
+        unknown.is_empty(),
+        "no fuzz target {unknown:?}; there are: {}",
+        all.join(", ")
+    );
+    let chosen = if order.targets.is_empty() {
+        &all
+    } else {
+        &order.targets
+    };
+    let seconds = order.seconds;
     let fuzz = tools::ensure(sh, tools::FUZZ)?;
     let work = dirs::target(sh)?.join("fuzz");
     let build = work.join("build");
@@ -69,50 +92,4 @@ fn targets() -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// The targets to run and for how many seconds each: `[TARGET...] [--seconds N]`.
-fn choose<'a>(all: &'a [String], arguments: &[String]) -> Result<(Vec<&'a String>, u32)> {
-    let mut chosen = Vec::new();
-    let mut seconds = DEFAULT_SECONDS;
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--seconds" {
-            let number = arguments.next().context("`--seconds` needs a number")?;
-            seconds = number
-                .parse()
-                .with_context(|| format!("`--seconds {number}` is no number"))?;
-        } else {
-            match all.iter().find(|target| *target == argument) {
-                Some(target) => chosen.push(target),
-                None => bail!("no fuzz target `{argument}`; there are: {}", all.join(", ")),
-            }
-        }
-    }
-    // To libFuzzer, 0 is for ever.
-    ensure!(seconds > 0, "`--seconds` needs a number above 0");
-    if chosen.is_empty() {
-        chosen.extend(all);
-    }
-    Ok((chosen, seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_and_time_are_chosen() {
-        let all = ["a", "b"].map(str::to_owned);
-        let choose = |text: &str| {
-            let arguments: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-            choose(&all, &arguments)
-                .map(|(chosen, seconds)| (chosen.into_iter().cloned().collect::<String>(), seconds))
-        };
-        assert_eq!(choose("").unwrap(), ("ab".to_owned(), DEFAULT_SECONDS));
-        assert_eq!(choose("b --seconds 5").unwrap(), ("b".to_owned(), 5));
-        for wrong in ["c", "--seconds", "--seconds x", "--seconds 0"] {
-            assert!(choose(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -3,9 +3,8 @@
 //! Time is different on each machine and at each moment, this number is the same: so it is what CI can hold on to.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::{apt, dirs};
 use xshell::{Shell, cmd};
-
-use crate::{apt, dirs};
 
 /// What reading 4 KiB of the page cache may take, without what the kernel does: a tenth above what it takes.
 const LIMIT: f64 = 385.0;

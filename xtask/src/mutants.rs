@@ -6,9 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use lab::{apt, dirs, tools};
 use xshell::{Shell, cmd};
-
-use crate::{apt, dirs, tools};
 
 /// What is mutated unless a package is named.
 const PACKAGES: &[&str] = &["cache-core", "cache-disk"];

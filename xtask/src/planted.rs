@@ -14,7 +14,7 @@ use xshell::{Shell, cmd};
 
 use self::bugs::{BUGS, Bug, PACKAGES, Suite};
 use crate::schedules::STORIES;
-use crate::{apt, dirs};
+use lab::{apt, dirs};
 
 /// Names the bug, for the build with `--cfg planted`.
 const VARIABLE: &str = "LAYERCACHE_PLANTED";

@@ -1,13 +1,19 @@
 //! `cargo xtask test`: every test, with everything they need.
 
 use anyhow::{Result, bail};
+use lab::servers::s3::S3Kind;
+use lab::{apt, dirs, tools};
 use xshell::{Shell, cmd};
 
-use crate::servers::Servers;
-use crate::servers::s3::S3Kind;
-use crate::{apt, dirs, environment, images, promtool};
+/// Names the binary `layercache` under test, which is optimised.
+const BIN: &str = "LAYERCACHE_TEST_BIN";
 
-/// Runs the tests, with S3 of the kind `s3`. `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
+/// Names promtool.
+pub(crate) const PROMTOOL: &str = "LAYERCACHE_TEST_PROMTOOL";
+
+/// Runs the tests, with S3 of the kind `s3`.
+///
+/// `arguments` go to `cargo test` of the project's own crates; without any, xtask's tests run too.
 pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     apt::ensure(sh, apt::STRACE)?;
     cmd!(
@@ -16,17 +22,14 @@ pub(crate) fn run(sh: &Shell, s3: S3Kind, arguments: &[String]) -> Result<()> {
     )
     .run()?;
     let binary = dirs::target(sh)?.join("quick/layercache");
-    let images = images::ensure(sh)?;
-    let servers = Servers::start(sh, &images, s3)?;
+    let servers = lab::start(sh, s3)?;
 
     let mut tests = cmd!(sh, "cargo test --locked")
-        .env(environment::BIN, binary)
-        .env(environment::PROMTOOL, promtool::ensure(sh)?)
+        .env(BIN, binary)
+        .env(PROMTOOL, tools::promtool(sh)?)
         // A snapshot that is outdated fails, and nothing is written next to it.
-        .env("INSTA_UPDATE", "no");
-    for (name, value) in environment::of(&servers, &images) {
-        tests = tests.env(name, value);
-    }
+        .env("INSTA_UPDATE", "no")
+        .envs(servers.environment());
     let options: Vec<_> = arguments.iter().take_while(|word| *word != "--").collect();
     let names_package = options.iter().any(|word| is_package_option(word));
     if !names_package {

@@ -8,15 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use lab::dirs;
 use walkdir::WalkDir;
-
-use crate::dirs;
-
-/// Files longer than this hold more than one concept, unless they are in [`LONG_FILES`].
-const MAX_LINES: usize = 400;
-
-/// Files that may be longer, and why.
-const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Unfinished or forgotten code. In pieces, or this file would break its own rule.
 const FORBIDDEN: &[&str] = &[
@@ -27,11 +20,12 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 /// Code that users never run.
-const FOR_TESTS: [&str; 5] = [
+const FOR_TESTS: [&str; 6] = [
     "/tests/",
     "/tests.rs",
     "/schedules/",
     "crates/cache-testkit/",
+    "crates/lab/",
     "crates/properties/",
 ];
 
@@ -48,11 +42,6 @@ pub(crate) fn run() -> Result<()> {
                 .into_iter()
                 .map(|problem| format!("{path}: {problem}")),
         );
-    }
-    for (path, _) in LONG_FILES {
-        if !dirs::workspace().join(path).exists() {
-            problems.push(format!("{path}: is excused for its length, but does not exist"));
-        }
     }
     problems.extend(events::problems(&sources)?);
     problems.extend(pages::problems()?);
@@ -92,12 +81,6 @@ fn problems_of(path: &str, text: &str) -> Vec<String> {
         }
         return problems;
     }
-    let lines = text.lines().count();
-    if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| *long == path) {
-        problems.push(format!(
-            "has {lines} lines; split it by concept, or say in tidy.rs why it may not be split"
-        ));
-    }
     if (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs")) && !text.starts_with("//!") {
         problems.push("does not begin with what the crate is".to_owned());
     }
@@ -124,7 +107,6 @@ mod tests {
     fn each_rule_finds_its_breach() {
         let breaches = [
             ("crates/a/Cargo.toml", "[package]\nname = \"a\"\n".to_owned()),
-            ("crates/a/src/b.rs", "\n".repeat(MAX_LINES + 1)),
             ("crates/a/src/lib.rs", "pub mod b;\n".to_owned()),
             ("crates/a/src/b.rs", format!("fn f() {{ {}) }}\n", FORBIDDEN[0])),
             ("crates/a/src/b.rs", format!("#[{ASKS_FEATURE} = \"x\")]\n")),

@@ -3,9 +3,8 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::{apt, dirs};
 use xshell::{Shell, cmd};
-
-use crate::{apt, dirs};
 
 /// What the units run. It need not be there to have them checked.
 const PROGRAM: &str = "/usr/local/bin/layercache";

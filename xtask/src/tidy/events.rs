@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::FOR_TESTS;
-use crate::dirs;
+use lab::dirs;
 
 const PAGE: &str = "docs/operations.md";
 const HEADING: &str = "\n## Log\n";

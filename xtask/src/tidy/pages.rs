@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use lab::dirs;
 use walkdir::WalkDir;
-
-use crate::dirs;
 
 const README: &str = "README.md";
 
