@@ -11,6 +11,8 @@ use anyhow::{Result, bail};
 use lab::dirs;
 use walkdir::WalkDir;
 
+use crate::mutants;
+
 /// Unfinished or forgotten code. In pieces, or this file would break its own rule.
 const FORBIDDEN: &[&str] = &[
     concat!("to", "do!("),
@@ -44,6 +46,7 @@ pub(crate) fn run() -> Result<()> {
         );
     }
     problems.extend(events::problems(&sources)?);
+    problems.extend(mutants::problems(&sources)?);
     problems.extend(pages::problems()?);
     if !problems.is_empty() {
         bail!("not tidy:\n  {}", problems.join("\n  "));
