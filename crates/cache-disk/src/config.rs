@@ -1,19 +1,15 @@
-//! How a disk tier is set up.
+//! The settings of a disk tier.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cache_core::Result;
-
-use crate::DiskTier;
-
-/// What [`DiskConfig::min_free_bytes`] is unless set: 256 MiB.
+/// The default of [`DiskConfig::min_free_bytes`]: 256 MiB.
 pub const DEFAULT_MIN_FREE_BYTES: u64 = 256 << 20;
 
-/// What [`DiskConfig::lock_patience`] is unless set: one minute.
-pub const DEFAULT_LOCK_PATIENCE: Duration = Duration::from_secs(60);
+const DEFAULT_LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The settings of a [`DiskTier`]. Processes that share a directory should agree on the limits: each keeps its own.
+/// The settings of a [`DiskTier`](crate::DiskTier). Processes that share a directory should agree
+/// on the limits: each keeps its own.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DiskConfig {
@@ -21,25 +17,32 @@ pub struct DiskConfig {
     pub name: String,
     /// The cache directory.
     pub dir: PathBuf,
-    /// Whether the directory is created, with mode 0700, if it is absent, and has to be writable; on unless set. Off is for looking into
-    /// it: where it is absent there are no layers, and what would put something there fails, as does what changes something where it may only be
-    /// read.
+    /// Creates the directory, with mode 0700, if it is absent, and demands that it is writable; on
+    /// unless set.
+    ///
+    /// Off is for looking into it. An absent directory then has no layers, and an operation that
+    /// would put something there fails. So does an operation that changes a directory which may
+    /// only be read.
     pub create: bool,
-    /// How many bytes the layers and their companions may take, together with what is in quarantine; no limit unless set. A layer being
-    /// written does not count until it is committed: layers are evicted for it only once it is known to be right. Nor do the records of
-    /// images, of a few hundred bytes each.
+    /// How many bytes the layers, their companions and the quarantine may take; no limit unless
+    /// set.
+    ///
+    /// A layer being written does not count until it is committed: layers are evicted for it only
+    /// once it is known to be right. The records of images, of a few hundred bytes each, do not
+    /// count.
     pub max_bytes: Option<u64>,
     /// How many bytes of the file system are left free; [`DEFAULT_MIN_FREE_BYTES`] unless set.
     pub min_free_bytes: u64,
-    /// How long a process may hold the lock of a layer without making progress before others stop waiting for it;
-    /// [`DEFAULT_LOCK_PATIENCE`] unless set.
+    /// How long a process may hold the lock of a layer without making progress before others stop
+    /// waiting for it; one minute unless set.
     pub lock_patience: Duration,
     /// Write into `staging/` even where the file system has `O_TMPFILE`; off unless set.
     pub force_staging: bool,
 }
 
 impl DiskConfig {
-    /// The defaults for the cache directory `dir`.
+    /// Makes the default settings for the cache directory `dir`, to be changed and
+    /// [opened](Self::open).
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             name: "disk".into(),
@@ -52,54 +55,46 @@ impl DiskConfig {
         }
     }
 
-    /// The same with [`name`](Self::name).
+    /// Sets [`name`](Self::name).
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The same with [`create`](Self::create).
+    /// Sets [`create`](Self::create).
     #[must_use]
     pub fn with_create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// The same with [`max_bytes`](Self::max_bytes); `None` for no limit.
+    /// Sets [`max_bytes`](Self::max_bytes); `None` for no limit.
     #[must_use]
     pub fn with_max_bytes(mut self, max_bytes: impl Into<Option<u64>>) -> Self {
         self.max_bytes = max_bytes.into();
         self
     }
 
-    /// The same with [`min_free_bytes`](Self::min_free_bytes).
+    /// Sets [`min_free_bytes`](Self::min_free_bytes).
     #[must_use]
     pub fn with_min_free_bytes(mut self, min_free_bytes: u64) -> Self {
         self.min_free_bytes = min_free_bytes;
         self
     }
 
-    /// The same with [`lock_patience`](Self::lock_patience).
+    /// Sets [`lock_patience`](Self::lock_patience).
     #[must_use]
     pub fn with_lock_patience(mut self, lock_patience: Duration) -> Self {
         self.lock_patience = lock_patience;
         self
     }
 
-    /// The same with [`force_staging`](Self::force_staging).
+    /// Sets [`force_staging`](Self::force_staging).
     #[must_use]
     pub fn with_force_staging(mut self, force_staging: bool) -> Self {
         self.force_staging = force_staging;
         self
-    }
-
-    /// [`DiskTier::open`] with these settings.
-    ///
-    /// # Errors
-    /// Those of [`DiskTier::open`].
-    pub fn open(self) -> Result<DiskTier> {
-        DiskTier::open(self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a failed system call means for the caller of the tier, and how blocking work is run.
+//! Failed system calls as errors of the tier, and blocking work off the runtime.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::AtomicBool;
@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use cache_core::{Error, Result};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Whether the file system has no room for what was asked, which is a normal state of a cache.
+/// Tells whether the file system has no room: a normal state of a cache.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// The error of a system call on the cache directory; `what` completes the sentence "could not ...".
+/// Makes the error of a system call on the cache directory; `what` completes the sentence
+/// "could not ...".
 pub(crate) fn failure(what: &str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     let message = format!("could not {what}: {error}");
@@ -24,12 +25,14 @@ pub(crate) fn failure(what: &str, error: impl Into<io::Error>) -> Error {
     .caused_by(error)
 }
 
-/// Warns of what is done without, where it cannot be read: once, until it can be again, since it is tried often.
+/// Warns of something unreadable that the tier goes on without. It is tried often, so the warning
+/// comes once, until it can be read again.
 #[derive(Debug, Default)]
 pub(crate) struct WarnOnce(AtomicBool);
 
 impl WarnOnce {
-    /// Notes that it could not be read, which means `so`; or, without an error, that it could.
+    /// Notes that it could not be read, with the consequence `so`; or, without an error, that it
+    /// could.
     pub(crate) fn warn_once(&self, error: Option<&Error>, so: &str) {
         let known = self.0.swap(error.is_some(), Relaxed);
         if let Some(error) = error.filter(|_| !known) {
@@ -38,8 +41,9 @@ impl WarnOnce {
     }
 }
 
-/// Runs `work` off the runtime's threads. When the future is dropped, work that has begun runs to its end and work that
-/// has not never begins: `work` owns whatever has to be cleaned up in either case.
+/// Runs `work` off the runtime's threads. When the future is dropped, work that has begun runs to
+/// its end and work that has not never begins: `work` owns everything that has to be cleaned up in
+/// either case.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     AbortOnDropHandle::new(tokio::task::spawn_blocking(work))
         .await

@@ -1,32 +1,33 @@
-//! What the metrics tell of a disk tier.
+//! The gauges of a disk tier: its limits, and how much it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::metrics::{
-    DISK_BYTES, DISK_FREE_BYTES, DISK_LAYERS, DISK_MAX_BYTES, DISK_MIN_FREE_BYTES, EVICTED_BYTES, EVICTIONS,
-    TIER,
+    DISK_BYTES, DISK_FREE_BYTES, DISK_LAYERS, DISK_MAX_BYTES, DISK_MIN_FREE_BYTES, TIER,
 };
 use cache_core::{Error, Result};
-use metrics::Counter;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::DiskConfig;
-use crate::dir::directory::Handle;
+use crate::config::DiskConfig;
+use crate::failure::blocking;
 use crate::space::usage::DiskUsage;
-use crate::tier::{DiskTier, Store};
 
-/// How long a look at the directory is waited for. Whoever asks is a scrape, which has more to tell than this.
+/// How long a look at the directory is waited for. A scrape asks for it, and has more to tell than
+/// this.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The metrics of one tier.
+/// The gauges of one tier.
 #[derive(Debug)]
-pub(crate) struct Meters {
-    evictions: Counter,
-    evicted_bytes: Counter,
+pub(crate) struct Gauges {
+    tier: Arc<str>,
+    /// One look is under way at a time.
+    looking: Arc<Semaphore>,
 }
 
-impl Meters {
+impl Gauges {
+    /// Tells the limits.
     pub(crate) fn new(config: &DiskConfig) -> Self {
         let of_tier = [(TIER, config.name.as_str())];
         let max_bytes = config.max_bytes.map_or(f64::INFINITY, |bytes| bytes as f64);
@@ -35,58 +36,46 @@ impl Meters {
             .gauge(&of_tier)
             .set(config.min_free_bytes as f64);
         Self {
-            evictions: EVICTIONS.counter(&of_tier),
-            evicted_bytes: EVICTED_BYTES.counter(&of_tier),
+            tier: config.name.as_str().into(),
+            looking: Arc::new(Semaphore::new(1)),
         }
     }
 
-    pub(crate) fn evicted(&self, bytes: u64) {
-        self.evictions.increment(1);
-        self.evicted_bytes.increment(bytes);
-    }
-}
-
-impl DiskTier {
-    /// Looks how much the cache takes, as [`usage`](Self::usage) does, and tells the metrics: NaN where that is not known within a second, as
-    /// of a disk that hangs.
-    ///
-    /// One look is under way at a time. One that has begun runs to its end, though nobody waits for it any more, and the next
-    /// waits its turn: a disk that hangs keeps one thread, however often this is called. Dropping the future tells nothing.
+    /// Has `look` measure the directory, off the runtime's threads, and tells the outcome: NaN
+    /// where it fails or takes longer than a second. A look keeps its turn until it ends, so that a
+    /// disk that hangs keeps one thread.
     ///
     /// # Errors
-    /// When the directory cannot be read, or not in time.
-    pub async fn sample_metrics(&self) -> Result<()> {
-        self.sample(Store::usage).await
-    }
-
-    async fn sample(
+    /// The error of `look`, or one that says that it takes too long.
+    pub(crate) async fn sample(
         &self,
-        look: impl FnOnce(&Store, &Handle) -> Result<DiskUsage> + Send + 'static,
+        look: impl FnOnce() -> Result<DiskUsage> + Send + 'static,
     ) -> Result<()> {
         let looking = async {
-            let turn = Arc::clone(&self.store.looking).acquire_owned().await;
-            self.off_the_runtime_or("usage", Store::no_usage, move |store, dir| {
+            let turn = Arc::clone(&self.looking).acquire_owned().await;
+            let looked = blocking(move || {
                 let _turn = turn;
-                look(store, dir)
-            })
-            .await
+                look()
+            });
+            looked
+                .await
+                .flatten()
+                .map_err(|error| error.at(&self.tier, "usage"))
         };
         let usage = timeout(LONGEST, looking).await.unwrap_or_else(|_| {
             let seconds = LONGEST.as_secs();
             let error =
                 format!("the disk does not say within {seconds} s: is it overloaded, or does it hang?");
-            Err(Error::unavailable(error).at(&self.store.name, "usage"))
+            Err(Error::unavailable(error).at(&self.tier, "usage"))
         });
-        self.store.tell_usage(usage.as_ref().ok());
+        self.tell(usage.as_ref().ok());
         usage.map(drop)
     }
-}
 
-impl Store {
-    /// Tells what a look at the directory has found; `None` where it failed. The gauges are not there before: a 0 that nobody has looked
-    /// for would say that the disk is full.
-    pub(crate) fn tell_usage(&self, usage: Option<&DiskUsage>) {
-        let of_tier = [(TIER, &*self.name)];
+    /// Tells an outcome; `None` where the look failed. The gauges are not there before: a 0 without
+    /// a look would say that the disk is full.
+    fn tell(&self, usage: Option<&DiskUsage>) {
+        let of_tier = [(TIER, &*self.tier)];
         let value = |of: fn(&DiskUsage) -> u64| usage.map_or(f64::NAN, |usage| of(usage) as f64);
         DISK_LAYERS.gauge(&of_tier).set(value(|usage| usage.layers));
         DISK_BYTES.gauge(&of_tier).set(value(|usage| usage.bytes));
@@ -107,20 +96,31 @@ mod tests {
 
     use super::*;
 
+    fn usage() -> DiskUsage {
+        DiskUsage {
+            layers: 0,
+            bytes: 0,
+            quarantined_layers: 0,
+            quarantined_bytes: 0,
+            free_bytes: 1,
+            max_bytes: None,
+            min_free_bytes: 0,
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_hangs_is_not_waited_for_long_and_keeps_one_thread() {
         let recorded = Recorded::default();
         let _listening = recorded.listen();
-        let dir = tempfile::tempdir().unwrap();
-        let tier = DiskTier::builder(dir.path().join("clip")).open().unwrap();
+        let gauges = Gauges::new(&DiskConfig::new("/clip"));
         let free_bytes = || recorded.value("layercache_disk_free_bytes", &[("tier", "disk")]);
 
         let (hangs, has_begun) = mpsc::channel();
         let (wake, sleeping) = mpsc::channel::<()>();
-        let mut hung = pin!(tier.sample(move |store, dir| {
+        let mut hung = pin!(gauges.sample(move || {
             hangs.send(()).unwrap();
             sleeping.recv().unwrap();
-            store.usage(dir)
+            Ok(usage())
         }));
         assert!(hung.as_mut().now_or_never().is_none());
         has_begun.recv().unwrap();
@@ -129,16 +129,16 @@ mod tests {
         assert!(error.message().contains("hang"), "{error}");
         assert!(free_bytes().is_nan());
 
-        // It hangs still: whoever asks next begins nothing.
-        assert_eq!(tier.store.looking.available_permits(), 0);
-        let mut next = pin!(tier.sample(|_, _| panic!("this is a second thread")));
+        // It hangs still: the next call begins nothing.
+        assert_eq!(gauges.looking.available_permits(), 0);
+        let mut next = pin!(gauges.sample(|| panic!("this is a second thread")));
         assert!(next.as_mut().now_or_never().is_none());
         advance(LONGEST).await;
         let error = next.await.unwrap_err();
         assert!(error.message().contains("hang"), "{error}");
 
         wake.send(()).unwrap();
-        tier.sample_metrics().await.unwrap();
+        gauges.sample(|| Ok(usage())).await.unwrap();
         assert!(free_bytes() > 0.0);
     }
 }

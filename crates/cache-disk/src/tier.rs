@@ -1,269 +1,430 @@
-//! The tier itself: how the parts make up what the contracts ask for.
+//! The tier: how the parts make up what the contracts ask for.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cache_core::{
-    Capabilities, Claim, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, LayerStat,
+    Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource, LayerStat,
     Result, Role, Tier,
 };
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use crate::DiskConfig;
-use crate::dir::directory::{Directory, Handle};
-use crate::dir::layout::{LAYER, file_name};
-use crate::dir::lock::{Attempt, FileLock, Holder, Patience};
-use crate::dir::recovery::{remove_abandoned, remove_leftovers};
-use crate::dir::scan::companions_of;
-use crate::failure::{WarnOnce, blocking, failure};
-use crate::fill::writer::DiskWriter;
-use crate::layer::proof::Proven;
-use crate::meters::Meters;
-use crate::space::evict::{remove_files, sync_removal};
+use crate::config::DiskConfig;
+use crate::dir::directory::Directory;
+use crate::dir::layout::{LAYER, check_companion_kind, file_name};
+use crate::dir::recovery::{remove_abandoned, report};
+use crate::dir::remove::{remove_layer, sync_removal};
+use crate::dir::scan::scan;
+use crate::failure::failure;
+use crate::fill::claim::Claims;
+use crate::fill::companion;
+use crate::fill::writer::Room;
+use crate::images::record::{self, ImageRecord};
+use crate::images::records::{self, Records};
+use crate::layer::find::{Finder, Look};
+use crate::layer::index::read_index;
+use crate::layer::peek::Peek;
+use crate::layer::verify::{self, Verification};
+use crate::meters::Gauges;
+use crate::space::evict::Evictor;
+use crate::space::gc::{Collector, GcOptions, GcReport};
 use crate::space::oversize::Oversize;
-
-/// How long a busy lock is waited for before the next look: at first, and at most.
-const FIRST_WAIT: Duration = Duration::from_millis(10);
-const LAST_WAIT: Duration = Duration::from_millis(200);
+use crate::space::quarantine::{self, Quarantine};
+use crate::space::quota::Quota;
+use crate::space::usage::{DiskContents, DiskUsage, Inventory};
 
 /// A cache directory on a local disk, shared by all processes of the host that open it.
 ///
-/// Clones are the same tier. Filling a layer is exclusive on the host: [`create`](Tier::create) waits for whoever fills it
-/// already, and then finds it there.
+/// Clones are the same tier. Filling a layer is exclusive on the host: [`create`](Tier::create)
+/// waits for a process that fills it already, and then finds it there.
 #[derive(Clone, Debug)]
 pub struct DiskTier {
-    pub(crate) store: Arc<Store>,
+    parts: Arc<Parts>,
 }
 
-/// What the parts of the tier share.
+/// The parts that clones of the tier share.
 #[derive(Debug)]
-pub(crate) struct Store {
-    pub(crate) name: Arc<str>,
-    pub(crate) config: DiskConfig,
-    pub(crate) directory: Directory,
-    pub(crate) evicted_layers: AtomicU64,
-    pub(crate) meters: Meters,
-    pub(crate) proven: Proven,
-    pub(crate) oversize: Oversize,
-    pub(crate) records_unread: WarnOnce,
-    pub(crate) quarantine_unread: WarnOnce,
-    /// One layer is hashed at a time: it keeps a processor and a disk busy.
-    pub(crate) hashing: Arc<Semaphore>,
-    /// One look for the metrics is under way at a time.
-    pub(crate) looking: Arc<Semaphore>,
-    /// Whether leftovers were looked for.
-    recovered: AtomicBool,
+struct Parts {
+    directory: Arc<Directory>,
+    finder: Arc<Finder>,
+    records: Arc<Records>,
+    evictor: Arc<Evictor>,
+    quota: Arc<Quota>,
+    claims: Claims,
+    inventory: Arc<Inventory>,
+    collector: Collector,
+    gauges: Gauges,
 }
 
-impl DiskTier {
-    /// The default settings for the cache directory `dir`, to be changed and [opened](DiskConfig::open).
-    pub fn builder(dir: impl Into<std::path::PathBuf>) -> DiskConfig {
-        DiskConfig::new(dir)
+impl Parts {
+    fn new(config: &DiskConfig, directory: Directory) -> Self {
+        let directory = Arc::new(directory);
+        let finder = Arc::new(Finder::new(&directory));
+        let (records, quarantine) = (Arc::default(), Arc::<Quarantine>::default());
+        let evictor = Arc::new(Evictor::new(&config.name, &records, &quarantine));
+        let quota = Arc::new(Quota::new(config, &quarantine, &evictor));
+        let room = Room {
+            quota: Arc::clone(&quota),
+            oversize: Arc::new(Oversize::new(config.max_bytes)),
+        };
+        let inventory = Arc::new(Inventory::new(config, &records, &quarantine, &evictor));
+        Self {
+            claims: Claims::new(&directory, &finder, room, config.lock_patience),
+            collector: Collector::new(&inventory, &quarantine, &evictor),
+            gauges: Gauges::new(config),
+            directory,
+            finder,
+            records,
+            evictor,
+            quota,
+            inventory,
+        }
     }
+}
 
-    /// Opens the cache directory, which is created if absent, and removes what processes that died in a fill have left; neither of
-    /// which is done without [`create`](DiskConfig::create). Takes a few system calls, however many layers there are.
+impl DiskConfig {
+    /// Opens a tier with these settings.
     ///
     /// # Errors
-    /// `Permanent` when the directory cannot be created, is a symlink or no directory, belongs to somebody else, is
-    /// writable by others, or is not writable by this user. The message says which, and what to do.
+    /// The errors of [`DiskTier::open`].
+    pub fn open(self) -> Result<DiskTier> {
+        DiskTier::open(self)
+    }
+}
+
+/// The directory and its layers.
+impl DiskTier {
+    /// Opens the cache directory, which is created if absent, and removes leftovers of processes
+    /// that died in a fill. Without [`create`](DiskConfig::create) it does neither. Takes a few
+    /// system calls, however many layers there are.
+    ///
+    /// # Errors
+    /// `Permanent` when the directory cannot be created, is a symlink or no directory, belongs to
+    /// another user, is writable by others, or is not writable by this user. The message says
+    /// which, and how to mend it.
     pub fn open(config: DiskConfig) -> Result<Self> {
-        let name: Arc<str> = config.name.as_str().into();
-        let directory = Directory::open(&config).map_err(|error| error.at(&name, "open the directory"))?;
+        let directory = Directory::open(&config)?;
         if directory.still_there().is_some() {
             tracing::info!(path = %directory.path().display(), "initialized OCI storage with disk cache");
         }
         if config.create {
-            // Whoever finds all layers in the cache fills none, and would leave what a killed process has left.
+            // A process that finds all layers in the cache fills none, and would leave the
+            // leftovers of a killed one.
             report(directory.current().and_then(|dir| {
                 remove_abandoned(&dir).map_err(|error| failure("remove what nobody holds", error))
             }));
         }
-        let store = Store {
-            meters: Meters::new(&config),
-            name,
-            config,
-            directory,
-            evicted_layers: AtomicU64::new(0),
-            proven: Proven::default(),
-            oversize: Oversize::default(),
-            records_unread: WarnOnce::default(),
-            quarantine_unread: WarnOnce::default(),
-            hashing: Arc::new(Semaphore::new(1)),
-            looking: Arc::new(Semaphore::new(1)),
-            recovered: AtomicBool::new(false),
-        };
+        let parts = Parts::new(&config, directory);
         Ok(Self {
-            store: Arc::new(store),
+            parts: Arc::new(parts),
         })
     }
 
-    /// The cache directory.
+    /// Returns the cache directory.
     pub fn dir(&self) -> &std::path::Path {
-        self.store.directory.path()
+        self.parts.directory.path()
     }
 
-    /// Whether layers can be kept in the directory, or it can be created for them. Creates nothing.
+    /// Checks that layers can be kept in the directory, or that it can be created for them. Creates
+    /// nothing.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and when the directory cannot be read.
+    /// The errors of [`open`](Self::open), and one when the directory cannot be read.
     pub async fn check(&self) -> Result<()> {
-        let store = Arc::clone(&self.store);
-        let checked = blocking(move || {
-            store.directory.check()?;
-            let there = store.directory.still_there();
-            there.map_or(Ok(()), |dir| store.scan(&dir).map(drop))
+        let checked = self.parts.directory.off_the_runtime("check", |directory| {
+            directory.check()?;
+            let there = directory.still_there();
+            there.map_or(Ok(()), |dir| scan(&dir).map(drop))
         });
-        checked
-            .await
-            .flatten()
-            .map_err(|error| error.at(&self.store.name, "check"))
+        checked.await
     }
 
-    /// How many layers this tier has evicted since it was opened.
-    pub fn evicted_layers(&self) -> u64 {
-        self.store.evicted_layers.load(Relaxed)
-    }
-
-    /// Runs one operation on the directory, and names the operation in its error.
-    pub(crate) async fn off_the_runtime<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.off_the_runtime_or(operation, |store| Err(store.directory.absent()), work)
-            .await
-    }
-
-    /// The same of an operation that finds nothing where the directory is not there, and not to be created.
-    pub(crate) async fn off_the_runtime_if_there<T: Default + Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.off_the_runtime_or(operation, |_| Ok(T::default()), work)
-            .await
-    }
-
-    /// The same of an operation that does something else then.
-    pub(crate) async fn off_the_runtime_or<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        absent: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-        work: impl FnOnce(&Arc<Store>, &Arc<Handle>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let store = Arc::clone(&self.store);
-        let done = blocking(move || match store.directory.if_there()? {
-            Some(dir) => work(&store, &dir),
-            None => absent(&store),
-        });
-        done.await
-            .flatten()
-            .map_err(|error| error.at(&self.store.name, operation))
-    }
-
-    pub(crate) fn place<'a>(
-        &'a self,
-        operation: &'static str,
-        digest: &'a Digest,
-    ) -> impl Fn(Error) -> Error + 'a {
-        move |error| error.at(&self.store.name, operation).of_layer(digest)
-    }
-
-    async fn claim(&self, layer: &LayerDescriptor) -> Result<Claim> {
-        self.store.check_claim(layer)?;
-        self.recover_once().await?;
-        let mut patience = Patience::new(self.store.config.lock_patience);
-        let mut wait = FIRST_WAIT;
-        loop {
-            let digest = layer.digest;
-            let attempt = self.off_the_runtime("create", move |store, dir| lock_layer(store, dir, &digest));
-            let attempt = attempt.await?;
-            // With the lock held nobody commits any more; without it, somebody may just have.
-            let damaged = match self.store.find(layer).await {
-                Ok(Some(reader)) => return Ok(Claim::Exists(reader)),
-                Ok(None) => false,
-                Err(error) if error.kind() == ErrorKind::Corrupt => true,
-                Err(error) => return Err(error),
-            };
-            match attempt {
-                Attempt::Held(lock) => return self.begin(layer, lock, damaged).await,
-                Attempt::Busy(holder) if patience.is_exhausted_by(holder) => return Err(stalled(holder)),
-                Attempt::Busy(_) | Attempt::NoRoom => {}
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LAST_WAIT);
-        }
-    }
-
-    async fn begin(&self, layer: &LayerDescriptor, lock: FileLock, damaged: bool) -> Result<Claim> {
-        let layer = layer.clone();
-        let writer = self.off_the_runtime("create", move |store, dir| {
-            if damaged {
-                companions_of(dir, &layer.digest)
-                    .and_then(|companions| remove_files(dir, &layer.digest, &companions))
-                    .and_then(|_| sync_removal(dir))
-                    .map_err(|error| failure("remove a layer that is wrong", error))?;
-            }
-            DiskWriter::begin(store, &layer, lock)
-        });
-        Ok(Claim::Write(Box::new(writer.await?)))
-    }
-
-    /// Looks for all leftovers of dead processes when this tier is written to for the first time.
-    async fn recover_once(&self) -> Result<()> {
-        if self.store.recovered.swap(true, Relaxed) {
-            return Ok(());
-        }
-        self.off_the_runtime("recover", |_, dir| {
-            report(remove_leftovers(dir));
-            Ok(())
+    /// Looks what [opening](LayerSource::open) `layer` would find, and changes nothing: the time of
+    /// its last use stays, eviction does not take it for open, and a lost index is not rebuilt.
+    /// Takes a few system calls, off the runtime; dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// The errors of opening it: `Corrupt` when the file is not the layer, `Invalid` when it is not
+    /// the layer that the image claims, `Unavailable` or `Permanent` when the directory cannot be
+    /// read.
+    pub async fn peek(&self, layer: &LayerDescriptor) -> Result<Peek> {
+        let look = self.parts.finder.peek(layer).await;
+        Ok(match look.map_err(self.place("open", &layer.digest))? {
+            Look::Absent => match self.parts.claims.check(layer) {
+                Ok(()) => Peek::Absent,
+                Err(error) => Peek::Refused(self.place("create", &layer.digest)(error)),
+            },
+            Look::Found(reader) => Peek::Present(reader),
+            Look::NeedsHashing => Peek::Unverified,
         })
-        .await
+    }
+
+    /// Returns the index next to a layer, as it was written when the layer was filled; `None` when
+    /// it is lost, or never was there. It says what the layer should be: only
+    /// [`verify`](Self::verify) shows whether the layer is that.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn index(&self, digest: &Digest) -> Result<Option<LayerIndex>> {
+        let of = *digest;
+        let directory = &self.parts.directory;
+        let read = directory.run_if_there("read the index of", move |dir| read_index(dir, &of));
+        let index = read.await.map_err(|error| error.of_layer(digest))?;
+        Ok(index
+            .map(|(index, _)| index)
+            .filter(|index| index.digest() == digest))
+    }
+
+    /// Hashes a layer again and compares it with its index. `progress` is told the number of bytes
+    /// hashed so far, about once a mebibyte. The layer stays, whatever the outcome; dropping the
+    /// future stops the hashing.
+    ///
+    /// # Errors
+    /// `Corrupt` when the layer is not what its index says.
+    pub async fn verify(
+        &self,
+        digest: &Digest,
+        mut progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Verification> {
+        let dropped = CancellationToken::new();
+        let _guard = dropped.clone().drop_guard();
+        let of = *digest;
+        let verified = self.parts.directory.run_if_there("verify", move |dir| {
+            let verified = verify::verify(dir, &of, &mut |done| {
+                progress(done);
+                !dropped.is_cancelled()
+            });
+            verified.map(Some)
+        });
+        let verified = verified.await.map_err(|error| error.of_layer(digest))?;
+        Ok(verified.unwrap_or(Verification::Absent))
+    }
+
+    /// Puts a wrong layer into quarantine, with its index, and tells whether there was one. For
+    /// readers it is gone, as after [`remove`](Tier::remove). A dropped future may or may not have
+    /// done it.
+    ///
+    /// # Errors
+    /// When the layer may still be there, or may come back in a power loss.
+    pub async fn quarantine(&self, digest: &Digest) -> Result<bool> {
+        let of = *digest;
+        let directory = &self.parts.directory;
+        let done = directory.run_if_there("quarantine", move |dir| quarantine::quarantine(dir, &of));
+        done.await.map_err(|error| error.of_layer(digest))
+    }
+
+    /// Tells whether something of a layer is in quarantine. It may have had to make room since it
+    /// was put there.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be looked into.
+    pub async fn is_quarantined(&self, digest: &Digest) -> Result<bool> {
+        let of = *digest;
+        let looked = self
+            .parts
+            .directory
+            .run_if_there("look into the quarantine of", move |dir| {
+                quarantine::is_quarantined(dir, &of)
+            });
+        looked.await.map_err(|error| error.of_layer(digest))
+    }
+
+    /// Reads the companion of `kind` of a layer; `None` when there is none. The caller verifies it:
+    /// it is as trusted as the cache directory is.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is longer than `max_len` bytes or not a regular file of this user;
+    /// `Permanent` when `kind` is not 1 to 32 letters a-z, or is `decompressed` or `index`.
+    pub async fn read_companion(&self, digest: &Digest, kind: &str, max_len: usize) -> Result<Option<Bytes>> {
+        let operation = "read a companion of";
+        let read = async {
+            check_companion_kind(kind)?;
+            let name = file_name(digest, kind);
+            let read = move |dir: &Arc<_>| companion::read(dir, &name, max_len);
+            self.parts.directory.run_if_there(operation, read).await
+        };
+        read.await.map_err(self.place(operation, digest))
+    }
+
+    /// Puts a companion of `kind` next to a layer, in place of any that is there, atomically. Does
+    /// nothing when the layer is not there. A dropped future may or may not have done it.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no room; `Permanent` as for
+    /// [`read_companion`](Self::read_companion).
+    pub async fn write_companion(&self, digest: &Digest, kind: &str, bytes: Bytes) -> Result<()> {
+        let operation = "write a companion of";
+        let written = async {
+            check_companion_kind(kind)?;
+            let (quota, of, name) = (Arc::clone(&self.parts.quota), *digest, file_name(digest, kind));
+            let write = move |dir: &Arc<_>| companion::write(dir, &quota, &of, &name, &bytes);
+            self.parts.directory.run(operation, write).await
+        };
+        written.await.map_err(self.place(operation, digest))
+    }
+
+    fn place<'a>(&'a self, operation: &'static str, digest: &'a Digest) -> impl Fn(Error) -> Error + 'a {
+        move |error| error.at(self.name(), operation).of_layer(digest)
     }
 }
 
-/// Space that is not reclaimed is no reason to fail for.
-fn report<E: std::fmt::Display>(removed: Result<u64, E>) {
-    match removed {
-        Ok(0) => {}
-        Ok(files) => tracing::info!(files, "removed what processes that died had left"),
-        Err(error) => tracing::warn!(%error, "could not remove what processes that died have left"),
+/// The space that layers take.
+impl DiskTier {
+    /// Returns how many layers this tier has evicted since it was opened.
+    pub fn evicted_layers(&self) -> u64 {
+        self.parts.evictor.total()
+    }
+
+    /// Measures how much the cache takes. Looks at every file's length.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn usage(&self) -> Result<DiskUsage> {
+        let inventory = Arc::clone(&self.parts.inventory);
+        let directory = &self.parts.directory;
+        directory
+            .off_the_runtime("usage", move |directory| inventory.usage(directory))
+            .await
+    }
+
+    /// Measures how much the cache takes, as [`usage`](Self::usage) does, and tells the metrics:
+    /// NaN where that is not known within a second, as of a disk that hangs.
+    ///
+    /// One look is under way at a time. It runs to its end, though nobody waits for it any more,
+    /// and the next waits its turn: a disk that hangs keeps one thread, however often this is
+    /// called. Dropping the future tells nothing.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or not in time.
+    pub async fn sample_metrics(&self) -> Result<()> {
+        let parts = Arc::clone(&self.parts);
+        let look = move || parts.inventory.usage(&parts.directory);
+        self.parts.gauges.sample(look).await
+    }
+
+    /// Lists the layers and images in the cache. Looks at every file, whether a process has it
+    /// open, and at the records of images. Others go on meanwhile, and their changes may show in
+    /// one part of the answer and not in another. Records that cannot be read are warned of and
+    /// left out.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn contents(&self) -> Result<DiskContents> {
+        let inventory = Arc::clone(&self.parts.inventory);
+        let directory = &self.parts.directory;
+        directory
+            .off_the_runtime("contents", move |directory| inventory.contents(directory))
+            .await
+    }
+
+    /// Removes leftovers of processes that died, the quarantine, the layers that `options` say, and
+    /// images of which nothing is left. A dropped future stops nothing that was begun.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written. Some of it may be done then. Records of images
+    /// and files in quarantine that cannot be read or removed are only warned of.
+    pub async fn gc_with(&self, options: GcOptions) -> Result<GcReport> {
+        let parts = Arc::clone(&self.parts);
+        let directory = &self.parts.directory;
+        directory
+            .run_if_there("gc", move |dir| parts.collector.gc(dir, &options))
+            .await
+    }
+
+    /// Removes all layers with their companions, leftovers of processes that died, the quarantine,
+    /// and the images that are not pinned.
+    ///
+    /// # Errors
+    /// When a layer may still be there.
+    pub async fn clear(&self) -> Result<GcReport> {
+        let parts = Arc::clone(&self.parts);
+        let directory = &self.parts.directory;
+        directory
+            .run_if_there("clear", move |dir| parts.collector.clear(dir))
+            .await
     }
 }
 
-/// Tries to take the layer's lock, for which room is made when the disk has none.
-fn lock_layer(store: &Store, dir: &Handle, digest: &Digest) -> Result<Attempt> {
-    store.when_full_evict(dir, digest, 1, "lock the layer", || match FileLock::try_acquire(
-        dir,
-        &digest.hex(),
-    )? {
-        Attempt::NoRoom => Err(io::ErrorKind::StorageFull.into()),
-        attempt => Ok(attempt),
-    })
-}
+/// The images that are remembered.
+impl DiskTier {
+    /// Lists the images that are remembered, by name and platform. Files that are no records are
+    /// passed over, and with a warning those that cannot be read.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn images(&self) -> Result<Vec<ImageRecord>> {
+        let records = Arc::clone(&self.parts.records);
+        let directory = &self.parts.directory;
+        directory
+            .run_if_there("list the images of", move |dir| records.list(dir))
+            .await
+    }
 
-fn stalled(holder: Holder) -> Error {
-    let quiet = holder
-        .heartbeat
-        .and_then(|beat| beat.elapsed().ok())
-        .unwrap_or_default()
-        .as_secs();
-    Error::unavailable(format!(
-        "{holder} fills the layer, but has made no progress for {quiet} s: read it without caching it"
-    ))
+    /// Remembers an image, in place of an older record. A pinned image stays pinned. Does nothing
+    /// for one that is not pinned and of which no layer is there; and, with a warning, where
+    /// another version of this program has remembered it. A dropped future may or may not have done
+    /// it.
+    ///
+    /// # Errors
+    /// - `Permanent` for a name or a number of layers beyond the limits of [`ImageRecord`], and for
+    ///   an image to be pinned that another version has remembered.
+    /// - `Unavailable` when there is no room, when none of the 4096 images that are remembered may
+    ///   be forgotten, and when another process keeps the lock on the quota.
+    pub async fn record_image(&self, record: ImageRecord) -> Result<()> {
+        self.remember(record, true).await
+    }
+
+    /// Remembers an image of which not all layers could be brought. An older record stays, and its
+    /// pin on layers that are there.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn record_partial_image(&self, record: ImageRecord) -> Result<()> {
+        self.remember(record, false).await
+    }
+
+    async fn remember(&self, record: ImageRecord, replace: bool) -> Result<()> {
+        let directory = &self.parts.directory;
+        let remembered = directory.run("remember an image in", move |dir| {
+            records::remember(dir, record, replace)
+        });
+        remembered.await
+    }
+
+    /// Has the layers of a remembered image evicted after all others, and returns its record;
+    /// `None` where it is not remembered. A dropped future may or may not have done it.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn pin_image(&self, name: &str, platform: &str) -> Result<Option<ImageRecord>> {
+        let file = record::file_name(name, platform);
+        let directory = &self.parts.directory;
+        directory
+            .run("pin an image in", move |dir| records::pin(dir, &file))
+            .await
+    }
+
+    /// Lets the layers of an image be evicted as others are, unless another pinned image has them
+    /// as well, and tells whether it was pinned. A dropped future may or may not have done it.
+    ///
+    /// # Errors
+    /// As for [`record_image`](Self::record_image).
+    pub async fn unpin_image(&self, name: &str, platform: &str) -> Result<bool> {
+        let file = record::file_name(name, platform);
+        let directory = &self.parts.directory;
+        directory
+            .run_if_there("unpin an image in", move |dir| records::unpin(dir, &file))
+            .await
+    }
 }
 
 #[async_trait]
 impl LayerSource for DiskTier {
     fn name(&self) -> &str {
-        &self.store.name
+        self.parts.directory.tier()
     }
 
     fn role(&self) -> Role {
@@ -278,12 +439,10 @@ impl LayerSource for DiskTier {
     }
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
-        let found = self
-            .store
-            .find(layer)
-            .await
-            .map_err(self.place("open", &layer.digest))?;
-        let Some(reader) = found else { return Ok(None) };
+        let found = self.parts.finder.find(layer).await;
+        let Some(reader) = found.map_err(self.place("open", &layer.digest))? else {
+            return Ok(None);
+        };
         tracing::debug!(
             digest = %layer.digest,
             path = %self.dir().join(file_name(&layer.digest, LAYER)).display(),
@@ -297,28 +456,24 @@ impl LayerSource for DiskTier {
 #[async_trait]
 impl Tier for DiskTier {
     async fn create(&self, layer: &LayerDescriptor) -> Result<Claim> {
-        self.claim(layer)
-            .await
-            .map_err(self.place("create", &layer.digest))
+        let claim = self.parts.claims.claim(layer).await;
+        claim.map_err(self.place("create", &layer.digest))
     }
 
     async fn remove(&self, digest: &Digest) -> Result<bool> {
         let of = *digest;
-        self.off_the_runtime_if_there("remove", move |store, dir| {
-            store
-                .remove_layer(dir, &of)
+        let removed = self.parts.directory.run_if_there("remove", move |dir| {
+            remove_layer(dir, &of)
                 .and_then(|removed| sync_removal(dir).map(|()| removed))
                 .map_err(|error| failure("remove the layer", error))
-        })
-        .await
-        .map_err(self.place("remove", digest))
+        });
+        removed.await.map_err(self.place("remove", digest))
     }
 
     fn list(&self) -> BoxStream<'static, Result<LayerStat>> {
-        let tier = self.clone();
+        let directory = Arc::clone(&self.parts.directory);
         let listed = async move {
-            let scanned = tier.off_the_runtime_if_there("list", |store, dir| store.scan(dir));
-            let layers = scanned.await?;
+            let layers = directory.run_if_there("list", |dir| scan(dir)).await?;
             let stats = layers.into_iter().filter_map(|(digest, files)| {
                 let (len, last_used) = files.layer?;
                 Some(Ok(LayerStat::new(digest, len).with_last_used(last_used)))

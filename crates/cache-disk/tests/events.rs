@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cache_core::index::IndexBuilder;
 use cache_core::{Algorithm, Claim, Digest, LayerDescriptor, LayerSource, Tier};
-use cache_disk::DiskTier;
+use cache_disk::DiskConfig;
 use cache_testkit::Log;
 
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn what_operators_grep_for_is_said_once_and_with_its_fields() {
 
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("clip");
-    let tier = DiskTier::builder(&dir)
+    let tier = DiskConfig::new(&dir)
         .with_min_free_bytes(0)
         .with_max_bytes(2000)
         .open()

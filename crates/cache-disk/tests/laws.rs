@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_disk::{DiskConfig, DiskTier};
+use cache_disk::DiskConfig;
 use cache_testkit::laws::TierSubject;
 use cache_testkit::tier_laws;
 
@@ -10,7 +10,7 @@ fn disk(set: impl Fn(DiskConfig) -> DiskConfig + Send + Sync + 'static) -> TierS
     let root = Arc::new(tempfile::tempdir().unwrap());
     let dir = root.path().join("clip");
     let open = move || {
-        set(DiskTier::builder(dir.clone()).with_min_free_bytes(0))
+        set(DiskConfig::new(dir.clone()).with_min_free_bytes(0))
             .open()
             .unwrap()
     };

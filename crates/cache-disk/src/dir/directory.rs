@@ -1,25 +1,24 @@
-//! The cache directory: where it is, who may use it, and the handle that everything goes through.
+//! The cache directory: its place, who may use it, and how operations on it are run.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
-use cache_core::{Error, Result, planted};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use cache_core::{Error, Result};
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
-use crate::DiskConfig;
-use crate::failure::failure;
-use crate::space::quota::writable_bytes;
+use crate::config::DiskConfig;
+use crate::dir::handle::{Handle, open_dir, writable_bytes};
+use crate::failure::{blocking, failure};
 
-/// Where the cache is unless told otherwise: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a home,
-/// `/tmp/clip-oci-cache-<uid>`. Relative paths in the environment do not count, as the XDG base directory
-/// specification demands.
+/// Returns the default cache directory: `$XDG_CACHE_HOME/clip`, or `~/.cache/clip`, or, without a
+/// home, `/tmp/clip-oci-cache-<uid>`. Relative paths in the environment do not count, as the XDG
+/// base directory specification demands.
 pub fn default_dir() -> PathBuf {
     let uid = rustix::process::geteuid().as_raw();
     default_dir_from(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"), uid)
@@ -33,9 +32,11 @@ fn default_dir_from(cache_home: Option<OsString>, home: Option<OsString>, uid: u
         .unwrap_or_else(|| format!("/tmp/clip-oci-cache-{uid}").into())
 }
 
-/// A cache directory that outlives its own removal: `rm -rf` of it makes the next use create it anew.
+/// A cache directory that outlives its own removal: after `rm -rf`, the next use creates it anew.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// The name of the tier, for errors.
+    tier: Arc<str>,
     path: PathBuf,
     create: bool,
     force_staging: bool,
@@ -45,58 +46,99 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn open(config: &DiskConfig) -> Result<Self> {
         let directory = Self {
+            tier: config.name.as_str().into(),
             // A trailing slash would make the kernel follow a symlink in spite of O_NOFOLLOW.
             path: config.dir.components().collect(),
             create: config.create,
             force_staging: config.force_staging,
             current: RwLock::default(),
         };
-        directory.if_there()?;
+        directory
+            .if_there()
+            .map_err(|error| error.at(&directory.tier, "open the directory"))?;
         Ok(directory)
+    }
+
+    /// Returns the name of the tier that keeps its layers here.
+    pub(crate) fn tier(&self) -> &Arc<str> {
+        &self.tier
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory to work in. All names are resolved against its descriptor, so that nobody who swaps a component of
-    /// the path can redirect the tier.
+    /// Returns the directory to work in. All names are resolved against its descriptor, so nobody
+    /// who swaps a component of the path can redirect the tier.
     pub(crate) fn current(&self) -> Result<Arc<Handle>> {
         self.if_there()?.ok_or_else(|| self.absent())
     }
 
-    /// The error of what needs it to be there.
-    pub(crate) fn absent(&self) -> Error {
-        let why = "is not there: name the one that is meant";
-        refusal(&self.path, why)
-    }
-
-    /// The same; `None` where it is not there, and not to be created.
+    /// Returns the directory to work in; `None` where it is not there, and not to be created.
     pub(crate) fn if_there(&self) -> Result<Option<Arc<Handle>>> {
         if let Some(current) = self.still_there() {
             return Ok(Some(current));
         }
-        let opened = Handle::open(&self.path, self.create, self.force_staging)?.map(Arc::new);
+        let opened = self.open_now()?.map(Arc::new);
         *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = opened.clone();
         Ok(opened)
     }
 
-    /// The directory that was opened last, unless it was removed since. Does not block.
+    /// Returns the directory that was opened last, unless it was removed since. Does not block.
     pub(crate) fn still_there(&self) -> Option<Arc<Handle>> {
         let current = self.current.read().unwrap_or_else(|poison| poison.into_inner());
-        let current = current.clone()?;
-        let linked = rustix::fs::fstat(&current.fd).is_ok_and(|stat| stat.st_nlink > 0);
-        linked.then_some(current)
+        current.clone().filter(|dir| dir.is_linked())
     }
 
-    /// How many bytes of the file system this user may still write that it would be created in.
-    pub(crate) fn free_bytes_of_parent(&self) -> io::Result<u64> {
-        Ok(writable_bytes(&rustix::fs::statvfs(parent_that_is_there(
-            &self.path,
-        ))?))
+    /// Runs a blocking operation in the directory, off the runtime's threads, and names the
+    /// operation in its error. Fails where the directory is not there, and not to be created.
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        work: impl FnOnce(&Arc<Handle>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.off_the_runtime(operation, |directory| work(&directory.current()?))
+            .await
     }
 
-    /// Whether layers can be kept in it, or it can be created for them. It is not.
+    /// Runs an operation as [`run`](Self::run) does, and finds nothing where the directory is not
+    /// there.
+    pub(crate) async fn run_if_there<T: Default + Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        work: impl FnOnce(&Arc<Handle>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.off_the_runtime(operation, |directory| match directory.if_there()? {
+            Some(dir) => work(&dir),
+            None => Ok(T::default()),
+        })
+        .await
+    }
+
+    /// Runs a blocking operation that opens the directory itself, off the runtime's threads, and
+    /// names the operation in its error.
+    pub(crate) async fn off_the_runtime<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let directory = Arc::clone(self);
+        blocking(move || work(&directory))
+            .await
+            .flatten()
+            .map_err(|error| error.at(&self.tier, operation))
+    }
+
+    /// Tells how many bytes this user may still write on the file system that the directory would
+    /// be created in.
+    pub(crate) fn free_bytes_of_parent(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(parent_that_is_there(&self.path));
+        let stat = stat.map_err(|error| failure("examine the disk", error))?;
+        Ok(writable_bytes(&stat))
+    }
+
+    /// Checks that layers can be kept in the directory, or that it can be created for them. Creates
+    /// nothing.
     pub(crate) fn check(&self) -> Result<()> {
         let checked = match open_dir(CWD, &self.path) {
             Ok(fd) => check(&fd).and_then(|()| check_writable(&fd)),
@@ -105,164 +147,31 @@ impl Directory {
         };
         checked.map_err(|why| refusal(&self.path, &why))
     }
-}
 
-/// What takes more than a look at the kernel's memory fails.
-const IN_MEMORY: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_SYMLINKS);
-
-/// How a file is opened for reading. Without `NONBLOCK`, opening a FIFO would wait for a writer.
-pub(crate) const TO_READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
-
-/// How what is known of a file is asked for.
-const TO_STAT: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// How a directory is opened.
-const TO_ENTER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-
-/// An open, checked cache directory and what was learned of its file system.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    fd: OwnedFd,
-    /// Whether `O_TMPFILE` is worth trying.
-    pub(crate) tmpfile: AtomicBool,
-    /// Whether `preadv2(RWF_NOWAIT)` is worth trying.
-    pub(crate) nowait: AtomicBool,
-}
-
-impl AsFd for Handle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl Handle {
-    /// `None` where it is not there, and not to be created.
-    fn open(path: &Path, create: bool, force_staging: bool) -> Result<Option<Self>> {
+    fn open_now(&self) -> Result<Option<Handle>> {
+        let path = &*self.path;
         let fd = match open_dir(CWD, path) {
-            Err(Errno::NOENT) if !create => return Ok(None),
+            Err(Errno::NOENT) if !self.create => return Ok(None),
             Err(Errno::NOENT) => create_dir(path).and_then(|()| Ok(open_dir(CWD, path)?)),
             opened => opened.map_err(io::Error::from),
         };
         let fd = fd.map_err(|error| not_opened(path, error))?;
-        let checked = check(&fd).and_then(|()| if create { check_writable(&fd) } else { Ok(()) });
+        let checked = check(&fd).and_then(|()| if self.create { check_writable(&fd) } else { Ok(()) });
         checked.map_err(|why| refusal(path, &why))?;
-        Ok(Some(Self {
-            fd,
-            tmpfile: AtomicBool::new(!force_staging),
-            nowait: AtomicBool::new(true),
-        }))
+        Ok(Some(Handle::new(fd, !self.force_staging)))
     }
 
-    /// Opens a subdirectory, which is created when it is not there.
-    pub(crate) fn subdir(&self, name: &str) -> io::Result<OwnedFd> {
-        if let Some(dir) = self.existing_subdir(name)? {
-            return Ok(dir);
-        }
-        match rustix::fs::mkdirat(self, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => Ok(open_dir(self, name)?),
-            Err(error) => Err(error.into()),
-        }
+    /// The error of an operation that needs the directory.
+    fn absent(&self) -> Error {
+        refusal(&self.path, "is not there: name the one that is meant")
     }
-
-    /// Opens a subdirectory if it is there.
-    pub(crate) fn existing_subdir(&self, name: &str) -> io::Result<Option<OwnedFd>> {
-        match open_dir(self, name) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Opens a file of the tier for reading; `None` when it is not there.
-    ///
-    /// # Errors
-    /// `Corrupt` when it is something the tier does not put there: not a regular file, or somebody else's.
-    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>> {
-        let file = match rustix::fs::openat(self, name, TO_READ, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NXIO) => {
-                return Err(Error::corrupt(format!("{name} is not a regular file")));
-            }
-            Err(error) => return Err(failure(&format!("open {name}"), error)),
-        };
-        let metadata = file
-            .metadata()
-            .map_err(|error| failure(&format!("examine {name}"), error))?;
-        if !metadata.is_file() {
-            return Err(Error::corrupt(format!("{name} is not a regular file")));
-        }
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(Error::corrupt(format!(
-                "{name} belongs to user {}",
-                metadata.uid()
-            )));
-        }
-        Ok(Some(file))
-    }
-
-    /// Opens a file of the tier for reading, if that takes no more than what the kernel has in memory: without waiting for the disk.
-    pub(crate) fn open_cached(&self, name: &str) -> Option<File> {
-        let opened = rustix::fs::openat2(self, name, TO_READ, Mode::empty(), IN_MEMORY);
-        opened.ok().map(File::from)
-    }
-
-    /// What is known of the file of this name, as far as the kernel has it in memory.
-    pub(crate) fn stat_cached(&self, name: &str) -> Option<Stat> {
-        let fd = rustix::fs::openat2(self, name, TO_STAT, Mode::empty(), IN_MEMORY).ok()?;
-        rustix::fs::fstat(fd).ok()
-    }
-
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-    }
-
-    /// Removes a file; whether there was one.
-    pub(crate) fn unlink(&self, name: &str) -> io::Result<bool> {
-        unlink_at(self, name)
-    }
-
-    /// Makes the names in the directory durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        if planted::is("directory-not-synced") {
-            return Ok(());
-        }
-        // fsync needs a descriptor that was opened for reading, which this one was.
-        Ok(rustix::fs::fsync(self)?)
-    }
-}
-
-fn open_dir(at: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(at, path, TO_ENTER, Mode::empty())
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Removes a file from the directory `at`; whether there was one.
-pub(crate) fn unlink_at(at: impl AsFd, name: &str) -> io::Result<bool> {
-    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether `name` in the directory `at` still is the file `file`, which somebody may have removed or replaced.
-pub(crate) fn still_names(at: impl AsFd, name: &str, file: &File) -> bool {
-    let named = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW);
-    let held = rustix::fs::fstat(file);
-    matches!((named, held), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
-}
-
-/// Why the open directory must not be used, and what to do about it.
+/// Checks the open directory; the error says why it must not be used, and what to do about it.
 fn check(fd: &OwnedFd) -> Result<(), String> {
     let stat = rustix::fs::fstat(fd).map_err(|error| format!("cannot be examined: {error}"))?;
     let uid = rustix::process::geteuid().as_raw();
@@ -281,20 +190,20 @@ fn check(fd: &OwnedFd) -> Result<(), String> {
     Ok(())
 }
 
-/// Why no file can be created in the open directory, and what to do about it.
+/// Checks that files can be created in the open directory; the error says what to do otherwise.
 fn check_writable(fd: &OwnedFd) -> Result<(), String> {
     rustix::fs::accessat(fd, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty()).map_err(|error| {
         format!("is not writable ({error}): choose another directory or change its permissions")
     })
 }
 
-/// Why a directory that is not there cannot be created where it is to be.
+/// Checks that a directory that is not there can be created.
 fn check_parent(path: &Path) -> Result<(), String> {
     rustix::fs::access(parent_that_is_there(path), Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| format!("cannot be created ({error}): choose another directory"))
 }
 
-/// The nearest directory above `path` that is there.
+/// Finds the nearest directory above `path` that is there.
 fn parent_that_is_there(path: &Path) -> &Path {
     let parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str() {
         here if here.is_empty() => Path::new("."),
@@ -323,8 +232,14 @@ fn refusal(path: &Path, why: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Opens a directory for the tests of other files.
+    pub(crate) fn opened(path: &Path) -> Arc<Handle> {
+        let directory = Directory::open(&DiskConfig::new(path)).unwrap();
+        directory.current().unwrap()
+    }
 
     #[test]
     fn the_default_is_in_the_users_cache_or_in_tmp() {
@@ -361,22 +276,5 @@ mod tests {
         // Others write there as well.
         let (known, slack) = (stat.f_bavail * stat.f_frsize, 1 << 30);
         assert!(free.abs_diff(known) < slack, "{free} and {known}");
-    }
-
-    #[test]
-    fn what_the_kernel_has_in_memory_is_opened_without_waiting() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(&DiskConfig::new(root.path()))
-            .unwrap()
-            .current()
-            .unwrap();
-        std::fs::write(root.path().join("file"), "bytes").unwrap();
-        let opened = dir.open_cached("file").unwrap();
-        let (known, file) = (
-            dir.stat_cached("file").unwrap(),
-            rustix::fs::fstat(opened).unwrap(),
-        );
-        assert_eq!((known.st_ino, known.st_size), (file.st_ino, 5));
-        assert!(dir.open_cached("nothing").is_none() && dir.stat_cached("nothing").is_none());
     }
 }

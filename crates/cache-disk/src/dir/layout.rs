@@ -8,9 +8,10 @@ pub(crate) const LOCK_DIR: &str = "lock";
 pub(crate) const STAGING_DIR: &str = "staging";
 /// Subdirectory of the records of images.
 pub(crate) const IMAGE_DIR: &str = "image";
-/// Subdirectory of layers that were found to be wrong and are kept to be looked at.
+/// Subdirectory of wrong layers that are kept for an operator to look at.
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
-/// The lock that is held while a layer is made room for and appears, and while the record of an image changes.
+/// The lock that is held while a layer is made room for and appears, and while the record of an
+/// image changes.
 pub(crate) const QUOTA_LOCK: &str = "quota";
 
 /// The kind of the file that is the layer.
@@ -21,12 +22,12 @@ pub(crate) const INDEX: &str = "index";
 const PREFIX: &str = "layer-";
 const MAX_KIND_LEN: usize = 32;
 
-/// The name of the file of `kind` that belongs to the layer `digest`.
+/// Returns the name of the file of `kind` that belongs to the layer `digest`.
 pub(crate) fn file_name(digest: &Digest, kind: &str) -> String {
     format!("{PREFIX}{}.{kind}", digest.hex())
 }
 
-/// The layer and the kind of a file named `name`; `None` when it is none of the tier's.
+/// Parses the name of a file into its layer and kind; `None` when it is none of the tier's.
 pub(crate) fn parse_file_name(name: &str) -> Option<(Digest, &str)> {
     let (hex, kind) = name.strip_prefix(PREFIX)?.split_once('.')?;
     Some((Digest::from_hex(hex).ok()?, kind)).filter(|(_, kind)| is_kind(kind))

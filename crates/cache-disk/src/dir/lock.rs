@@ -1,8 +1,10 @@
-//! Locks that exclude every other task and process of the host: one for each layer, one for the quota.
+//! Locks that exclude every other task and process of the host: one for each layer, one for the
+//! quota.
 //!
-//! A lock is an exclusive `flock` of a file in `lock/`, so the kernel releases it when its holder dies. The holder writes
-//! its pid into the file, shows that it makes progress by the file's mtime, and removes the file before it unlocks it:
-//! whoever locked a file has therefore to look whether it still is the one that the name stands for.
+//! A lock is an exclusive `flock` of a file in `lock/`, so the kernel releases it when its holder
+//! dies. The holder writes its pid into the file, shows progress by the file's mtime, and removes
+//! the file before it unlocks it. A process that has locked a file must therefore check that the
+//! name still stands for that file.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -15,13 +17,14 @@ use std::time::{Duration, Instant, SystemTime};
 use cache_core::planted;
 use rustix::fs::{Mode, OFlags};
 
-use crate::dir::directory::{Handle, still_names, unlink_at};
+use crate::dir::handle::{Handle, still_names, unlink_at};
 use crate::dir::layout::LOCK_DIR;
 use crate::failure::is_full;
 
 /// How often a holder shows progress at most.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often a lock file that vanishes under our hands is tried again at once, before it counts as busy.
+/// How often a lock file that vanishes under our hands is tried again at once, before it counts as
+/// busy.
 const VANISHED_RETRIES: usize = 16;
 const MAX_PID_LEN: u64 = 20;
 
@@ -34,20 +37,20 @@ pub(crate) struct FileLock {
     last_beat: Instant,
 }
 
-/// What an attempt to lock came to.
+/// The outcome of an attempt to lock.
 #[derive(Debug)]
 pub(crate) enum Attempt {
     Held(FileLock),
     Busy(Holder),
-    /// The disk is so full that there cannot be a lock file: nobody holds the lock, or is able to take it.
+    /// The disk is so full that there cannot be a lock file: nobody holds the lock or can take it.
     NoRoom,
 }
 
-/// What is known of whoever holds a lock.
+/// A process that holds a lock, as far as its lock file tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) pid: Option<u32>,
-    /// When it last showed progress; `None` when it has just released the lock.
+    /// Time of its last progress; `None` when it has just released the lock.
     pub(crate) heartbeat: Option<SystemTime>,
 }
 
@@ -70,7 +73,8 @@ impl FileLock {
             };
             match file.try_lock() {
                 Ok(()) if still_names(&dir, name, &file) => {
-                    // The pid is for messages only, and evicting from a full disk has to be possible.
+                    // The pid is for messages only, and evicting from a full disk has to be
+                    // possible.
                     let pid = std::process::id().to_string();
                     let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
                     let lock = Self {
@@ -104,7 +108,7 @@ impl FileLock {
         }
     }
 
-    /// A heartbeat that fails is not worth failing the fill for: at worst others stop waiting for it.
+    /// Shows progress. A heartbeat that fails does not fail the fill: at worst others stop waiting.
     fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
     }
@@ -130,7 +134,7 @@ impl FileLock {
     }
 }
 
-/// How a lock file is opened or made. Without `NONBLOCK`, opening a FIFO would wait for whoever reads it.
+/// Opens or makes a lock file. Without `NONBLOCK`, opening a FIFO would wait for a reader.
 const TO_LOCK: OFlags = OFlags::RDWR
     .union(OFlags::CREATE)
     .union(OFlags::NOFOLLOW)
@@ -146,7 +150,8 @@ fn open(dir: &Handle, name: &str) -> io::Result<(OwnedFd, File)> {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // An operator may have removed the file, and somebody else may hold a new one of the same name.
+        // An operator may have removed the file, and somebody else may hold a new one of the same
+        // name.
         if still_names(&self.dir, &self.name, &self.file) {
             let _ = unlink_at(&self.dir, &self.name);
         }
@@ -177,9 +182,11 @@ impl Patience {
         Self { limit, last: None }
     }
 
-    /// Takes a look at the holder, and tells whether it has made no progress for longer than the limit. A heartbeat is
-    /// judged by its age only when it was seen twice, because a new holder takes a moment to write its first one; and by
-    /// how long it was seen unchanged, because the file system's clock may not be ours.
+    /// Looks at the holder, and tells whether it has made no progress for longer than the limit.
+    ///
+    /// A heartbeat is judged by its age only when it was seen twice, because a new holder takes a
+    /// moment to write its first one. It is also judged by how long it was seen unchanged, because
+    /// the file system's clock may not be ours.
     pub(crate) fn is_exhausted_by(&mut self, holder: Holder) -> bool {
         match self.last {
             Some((last, since)) if last == holder => {
@@ -202,12 +209,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::DiskConfig;
-    use crate::dir::directory::Directory;
+    use crate::dir::directory::tests::opened;
 
     fn locked(dir: &Path) -> FileLock {
-        let dir = Directory::open(&DiskConfig::new(dir)).unwrap().current().unwrap();
-        match FileLock::try_acquire(&dir, "name").unwrap() {
+        match FileLock::try_acquire(&opened(dir), "name").unwrap() {
             Attempt::Held(lock) => lock,
             other => panic!("not free: {other:?}"),
         }
@@ -233,9 +238,8 @@ mod tests {
     #[test]
     fn the_holder_is_known_and_nothing_is_left_of_it() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(&DiskConfig::new(root.path()));
         // The temporary directory is the user's own, as the cache directory has to be.
-        let dir = dir.unwrap().current().unwrap();
+        let dir = opened(root.path());
         let lock = locked(root.path());
         let Attempt::Busy(holder) = FileLock::try_acquire(&dir, "name").unwrap() else {
             panic!("locked twice")
@@ -304,10 +308,7 @@ mod tests {
     #[test]
     fn there_is_one_holder_at_a_time_however_often_the_file_comes_and_goes() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(&DiskConfig::new(root.path()))
-            .unwrap()
-            .current()
-            .unwrap();
+        let dir = opened(root.path());
         let holders = std::sync::atomic::AtomicUsize::new(0);
         let work = || {
             for _ in 0..2000 {
@@ -328,10 +329,7 @@ mod tests {
     #[test]
     fn a_lock_file_that_cannot_be_for_another_reason_than_a_full_disk_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Directory::open(&DiskConfig::new(root.path()))
-            .unwrap()
-            .current()
-            .unwrap();
+        let dir = opened(root.path());
         assert!(FileLock::try_acquire(&dir, "no-such-directory/name").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Files that are written in full before they get their name.
 //!
-//! Where the file system has `O_TMPFILE`, a new file has no name at all until it is linked, so that a crash leaves nothing
-//! behind. Elsewhere, and to replace an existing file, it has a name in `staging/` and is locked for as long as it is
-//! being written: recovery removes what nobody holds a lock on.
+//! A file system with `O_TMPFILE` gives a new file no name at all until it is linked, so that a
+//! crash leaves nothing behind. Elsewhere, and to replace an existing file, the file has a name in
+//! `staging/` and is locked while it is written: recovery removes files that nobody has locked.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use cache_core::planted;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::dir::directory::{Handle, still_names, unlink_at};
+use crate::dir::handle::{Handle, still_names, unlink_at};
 use crate::dir::layout::STAGING_DIR;
 
 /// How many staging names are tried.
@@ -31,15 +31,15 @@ pub(crate) struct NewFile {
     file: Arc<File>,
 }
 
-/// How a file is made that is gone unless it gets a name.
+/// Makes a file that is gone unless it gets a name.
 const WITHOUT_A_NAME: OFlags = OFlags::TMPFILE.union(OFlags::RDWR).union(OFlags::CLOEXEC);
-/// How one is made where there are none without a name.
+/// Makes a file with a name, where there are none without.
 const WITH_A_NAME: OFlags = OFlags::CREATE
     .union(OFlags::EXCL)
     .union(OFlags::RDWR)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// What may be done with a file of the tier by whoever may enter its directory.
+/// The mode of every file of the tier: users who may enter its directory may read it.
 const READ_ONLY: Mode = Mode::RUSR.union(Mode::RGRP).union(Mode::ROTH);
 
 impl NewFile {
@@ -53,7 +53,7 @@ impl NewFile {
                         file: Arc::new(fd.into()),
                     });
                 }
-                // What kernels and file systems answer that do not have it.
+                // Kernels and file systems without it answer so.
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => dir.tmpfile.store(false, Relaxed),
                 Err(error) => return Err(error.into()),
             }
@@ -66,7 +66,7 @@ impl NewFile {
         })
     }
 
-    /// A new file that holds `bytes`.
+    /// Makes a new file that holds `bytes`.
     pub(crate) fn holding(dir: &Arc<Handle>, bytes: &[u8]) -> io::Result<Self> {
         let new = Self::create(dir)?;
         new.file.write_all_at(bytes, 0)?;
@@ -77,7 +77,7 @@ impl NewFile {
         &self.file
     }
 
-    /// Makes the content durable, which giving it a name does as well: this does it ahead.
+    /// Makes the content durable ahead of time: giving the file its name does it as well.
     pub(crate) fn sync(&self) -> io::Result<()> {
         if planted::is("file-not-synced") {
             return Ok(());
@@ -85,25 +85,26 @@ impl NewFile {
         self.file.sync_data()
     }
 
-    /// Gives the file its name in place of any file that has it, durably: first the content, then the name.
+    /// Gives the file its name in place of any file that has it, durably: first the content, then
+    /// the name.
     pub(crate) fn publish(&mut self, name: &str) -> io::Result<()> {
         self.replace(name)?;
         let durable = self.dir.sync().map_err(not_to_be_repeated);
         if durable.is_err() {
-            // What may vanish in a power loss was not published.
+            // A name that may vanish in a power loss was not published.
             self.dir.unlink(name)?;
         }
         durable
     }
 
-    /// Gives the file its name in place of any file that has it. The content is durable, the name only once the directory
-    /// is synced: for files that can be rebuilt.
+    /// Gives the file its name in place of any file that has it. The content is durable, the name
+    /// only once the directory is synced: for files that can be rebuilt.
     pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
         let dir = Arc::clone(&self.dir);
         self.replace_in(&*dir, name)
     }
 
-    /// The same in a subdirectory.
+    /// Gives the file its name as [`replace`](Self::replace) does, in a subdirectory.
     pub(crate) fn replace_in(&mut self, at: impl AsFd, name: &str) -> io::Result<()> {
         self.sync().map_err(not_to_be_repeated)?;
         if self.staged.is_none() {
@@ -177,8 +178,9 @@ impl Drop for StagingName {
     }
 }
 
-/// What a sync failed to keep is lost, and the next one succeeds without it: even on a full disk, for which others evict and
-/// try again, the file is to be given up.
+/// Turns the failure of a sync into an error that is not tried again. The data that it failed to
+/// keep is lost, and the next sync succeeds without it: even on a full disk, for which callers
+/// evict and try again, the file is to be given up.
 fn not_to_be_repeated(error: io::Error) -> io::Error {
     if planted::is("failed-sync-repeated") {
         return error;
@@ -186,8 +188,8 @@ fn not_to_be_repeated(error: io::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// Finds a name that `make` does not know yet, and returns it. The clock makes it differ from those of other tasks, and of
-/// processes with the same pid in other containers.
+/// Finds a name that `make` does not know yet, and returns it. The clock makes it differ from names
+/// of other tasks, and of processes with the same pid in other containers.
 fn unused_name(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<String> {
     let mut tries = 0;
     loop {

@@ -1,5 +1,7 @@
-//! Leftovers of processes that died: found by the locks that nobody holds, and so safe while others work.
+//! Leftovers of processes that died. Nobody holds the locks on them, so they are found and removed
+//! safely while others work.
 
+use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,21 +10,31 @@ use cache_core::{Digest, planted};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::dir::directory::{Handle, TO_READ, still_names, unlink_at};
+use crate::dir::handle::{Handle, TO_READ, still_names, unlink_at};
 use crate::dir::layout::{LAYER, LOCK_DIR, QUOTA_LOCK, STAGING_DIR, file_name};
 use crate::dir::lock::{Attempt, FileLock};
-use crate::dir::scan::{for_each_name, scan};
-use crate::space::evict::remove_files;
+use crate::dir::remove::remove_files;
+use crate::dir::scan::{for_each_name, try_scan};
 
-/// Removes staging files, lock files and companions without a layer that belong to nobody alive, and returns how many
-/// files it removed. Blocks.
+/// Removes staging files, lock files and companions without a layer that belong to no living
+/// process, and returns how many files it removed. Blocks.
 pub(crate) fn remove_leftovers(dir: &Handle) -> io::Result<u64> {
     Ok(remove_abandoned(dir)? + remove_orphans(dir)?)
 }
 
-/// The same without companions, which takes as long as there are fills under way and not as there are layers.
+/// Removes staging files and lock files alone: the time that takes grows with the fills under way,
+/// and not with the layers.
 pub(crate) fn remove_abandoned(dir: &Handle) -> io::Result<u64> {
     Ok(remove_staged(dir)? + remove_locks(dir)?)
+}
+
+/// Logs how many leftovers were removed. Space that is not reclaimed is no reason to fail.
+pub(crate) fn report<E: Display>(removed: Result<u64, E>) {
+    match removed {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "removed what processes that died had left"),
+        Err(error) => tracing::warn!(%error, "could not remove what processes that died have left"),
+    }
 }
 
 fn remove_staged(dir: &Handle) -> io::Result<u64> {
@@ -37,7 +49,8 @@ fn remove_staged(dir: &Handle) -> io::Result<u64> {
             Err(error) => return Err(error.into()),
         };
         match file.try_lock() {
-            // The lock is kept until the name is gone: a new writer that has not locked its file yet notices.
+            // The lock is kept until the name is gone: a new writer that has not locked its file
+            // yet notices.
             _ if planted::is("live-staging-file-removed") => {
                 removed += u64::from(unlink_at(&staging, &name)?)
             }
@@ -67,7 +80,7 @@ fn remove_locks(dir: &Handle) -> io::Result<u64> {
 
 fn remove_orphans(dir: &Handle) -> io::Result<u64> {
     let mut removed = 0;
-    for (digest, files) in scan(dir)? {
+    for (digest, files) in try_scan(dir)? {
         if files.layer.is_some() {
             continue;
         }

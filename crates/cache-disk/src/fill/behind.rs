@@ -1,4 +1,4 @@
-//! Writing to the disk what a growing file has in the page cache, while it grows: the sync at its end then has little left to wait for.
+//! Syncing a file while it grows, so that the sync at its end has little left to wait for.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ const STEP: u64 = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct SyncBehind {
     file: Arc<File>,
-    /// How many bytes there were when the last one began.
+    /// Length of the file when the last sync began.
     begun_at: u64,
     running: Option<JoinHandle<io::Result<()>>>,
-    /// What one has failed to keep is lost, and no later one says so.
+    /// First error of a sync. Later syncs do not report it again.
     failed: Option<io::Error>,
 }
 
@@ -29,7 +29,7 @@ impl SyncBehind {
         }
     }
 
-    /// The file has this many bytes now. Does not wait.
+    /// Notes the length of the file, and starts a sync if it is due. Does not wait.
     pub(crate) fn grown_to(&mut self, len: u64) {
         if len - self.begun_at < STEP || self.running.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
@@ -47,7 +47,7 @@ impl SyncBehind {
     /// Waits for the sync that runs.
     ///
     /// # Errors
-    /// That of any sync so far: the file is not to be trusted, whatever the next one says.
+    /// The error of any sync so far: the file is not to be trusted, even if the next sync succeeds.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.join();
         self.failed.map_or(Ok(()), Err)

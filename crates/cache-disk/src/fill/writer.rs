@@ -1,6 +1,7 @@
-//! Writing a layer: what is claimed, written, and either committed or gone.
+//! Writing a layer, which is then either committed or gone.
 
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,14 +9,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
 
-use crate::dir::directory::Handle;
+use crate::dir::directory::Directory;
+use crate::dir::handle::Handle;
 use crate::dir::layout::{INDEX, LAYER, file_name};
 use crate::dir::lock::FileLock;
 use crate::dir::publish::NewFile;
 use crate::failure::{blocking, failure};
 use crate::fill::behind::SyncBehind;
 use crate::layer::reader::DiskReader;
-use crate::tier::Store;
+use crate::space::oversize::Oversize;
+use crate::space::quota::Quota;
+
+/// The limits that a layer being written is held to.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub(crate) quota: Arc<Quota>,
+    pub(crate) oversize: Arc<Oversize>,
+}
 
 /// A layer being written.
 #[derive(Debug)]
@@ -23,43 +33,51 @@ pub(crate) struct DiskWriter {
     tier: Arc<str>,
     reader: Arc<DiskReader>,
     layer: LayerDescriptor,
-    /// Taken while a write or the commit runs: when that is cancelled or fails, it is dropped where it runs, and the writer
-    /// has nothing left to go on with.
+    /// Taken while a write or the commit runs. If that is cancelled or fails, it is dropped where
+    /// it runs, and the writer has nothing left to go on with.
     fill: Option<Fill>,
 }
 
-/// Everything of a layer being written that has to vanish together when it is given up. Blocks.
+/// The parts of a layer being written that have to vanish together when it is given up. Blocks.
 #[derive(Debug)]
 struct Fill {
-    store: Arc<Store>,
+    room: Room,
     dir: Arc<Handle>,
+    /// The path of the layer's file, for the log.
+    path: PathBuf,
     layer: LayerDescriptor,
     reader: Arc<DiskReader>,
     written: u64,
     synced: SyncBehind,
     started: Instant,
-    /// In front of the lock: what is written is gone before others may start over.
+    /// In front of the lock: the file is gone before others may start over.
     new: NewFile,
     lock: FileLock,
 }
 
 impl DiskWriter {
-    /// Starts writing a layer whose lock is held. Blocks.
-    pub(crate) fn begin(store: &Arc<Store>, layer: &LayerDescriptor, lock: FileLock) -> Result<Self> {
-        let dir = store.directory.current()?;
-        let new = store.when_full_evict(&dir, &layer.digest, 1, "create a file for the layer", || {
-            NewFile::create(&dir)
-        })?;
+    /// Starts writing a layer whose lock is held, in `dir`, which is the open `directory`. Blocks.
+    pub(crate) fn begin(
+        directory: &Directory,
+        dir: &Arc<Handle>,
+        room: Room,
+        layer: &LayerDescriptor,
+        lock: FileLock,
+    ) -> Result<Self> {
+        let digest = &layer.digest;
+        let new = room
+            .quota
+            .when_full_evict(dir, digest, 1, "create a file for the layer", || {
+                NewFile::create(dir)
+            })?;
         let file = Arc::clone(new.file());
-        let reader = Arc::new(DiskReader::growing(
-            &store.name,
-            layer.digest,
-            Arc::clone(&dir),
-            Arc::clone(&file),
-        ));
+        let tier = directory.tier();
+        let reader = DiskReader::growing(tier, *digest, Arc::clone(dir), Arc::clone(&file));
+        let reader = Arc::new(reader);
         let fill = Fill {
-            store: Arc::clone(store),
-            dir,
+            room,
+            dir: Arc::clone(dir),
+            path: directory.path().join(file_name(digest, LAYER)),
             layer: layer.clone(),
             reader: Arc::clone(&reader),
             written: 0,
@@ -69,7 +87,7 @@ impl DiskWriter {
             lock,
         };
         Ok(Self {
-            tier: Arc::clone(&store.name),
+            tier: Arc::clone(tier),
             reader,
             layer: layer.clone(),
             fill: Some(fill),
@@ -127,7 +145,8 @@ impl Drop for DiskWriter {
         if planted::is("abort-forgotten-on-drop") {
             return std::mem::forget(self.fill.take());
         }
-        // Freeing the blocks of a large file takes a while: not on a thread of the runtime, if there is one.
+        // Freeing the blocks of a large file takes a while: not on a thread of the runtime, if
+        // there is one.
         if let (Some(fill), Ok(runtime)) = (self.fill.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn_blocking(move || drop(fill));
         }
@@ -139,12 +158,12 @@ impl Fill {
         let len = bytes.len() as u64;
         let end = self.written + len;
         self.lock.beat();
-        self.store.check_growth(&self.layer.digest, end)?;
-        self.store.make_room_on_disk(&self.dir, &self.layer.digest, len)?;
-        self.store
-            .when_full_evict(&self.dir, &self.layer.digest, len, "write the layer", || {
-                self.new.file().write_all_at(bytes, self.written)
-            })?;
+        let (digest, quota) = (&self.layer.digest, &self.room.quota);
+        self.room.oversize.check_growth(digest, end)?;
+        quota.make_room_on_disk(&self.dir, digest, len)?;
+        quota.when_full_evict(&self.dir, digest, len, "write the layer", || {
+            self.new.file().write_all_at(bytes, self.written)
+        })?;
         self.written = end;
         self.synced.grown_to(end);
         self.reader
@@ -162,10 +181,10 @@ impl Fill {
             return Err(Error::corrupt("the index does not describe what was written"));
         }
         let (new, lock, reader, synced) = (&mut self.new, &self.lock, &self.reader, self.synced);
-        let (store, dir) = (&self.store, &self.dir);
+        let (quota, dir) = (&self.room.quota, &self.dir);
         let published = lock.beat_during(|| {
             synced.finish().map_err(|error| failure(SYNC, error))?;
-            publish(store, dir, new, index)
+            publish(quota, dir, new, index)
         });
         if published.is_err() && !dir.contains(&file_name(index.digest(), LAYER)) {
             // The index may be there already. If it cannot be removed, recovery does it.
@@ -173,10 +192,9 @@ impl Fill {
         }
         published?;
         reader.end();
-        let path = store.directory.path().join(file_name(index.digest(), LAYER));
         tracing::info!(
             digest = %index.digest(),
-            path = %path.display(),
+            path = %self.path.display(),
             bytes = self.written,
             duration = self.started.elapsed().as_secs_f64(),
             "layer decompressed and cached to disk"
@@ -185,28 +203,28 @@ impl Fill {
     }
 }
 
-/// What a sync does, for its failure.
+/// Names the sync in errors.
 const SYNC: &str = "write the layer to the disk";
 
-/// The commit: index and layer durable, then in place, within the quota.
-fn publish(store: &Store, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerIndex) -> Result<()> {
+/// Commits a layer: index and layer become durable, and then get their names, within the quota.
+fn publish(quota: &Quota, dir: &Arc<Handle>, layer: &mut NewFile, index: &LayerIndex) -> Result<()> {
     let digest = index.digest();
     let (layer_name, index_name) = (file_name(digest, LAYER), file_name(digest, INDEX));
     let encoded = index.encode();
     let encoded_len = encoded.len() as u64;
     // The slow part comes first: the quota lock is held for renames, and the sync of the directory.
     layer.sync().map_err(|error| failure(SYNC, error))?;
-    let mut new_index = store.when_full_evict(dir, digest, encoded_len, "write the layer's index", || {
+    let mut new_index = quota.when_full_evict(dir, digest, encoded_len, "write the layer's index", || {
         let new = NewFile::holding(dir, &encoded)?;
         new.sync().map(|()| new)
     })?;
-    store.with_room_in_quota(dir, digest, index.len() + encoded_len, || {
-        store.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
+    quota.with_room_in_quota(dir, digest, index.len() + encoded_len, || {
+        quota.when_full_evict(dir, digest, encoded_len, "name the layer's index", || {
             new_index.replace(&index_name)
         })?;
-        // Nobody holds the lock but us, who found no valid layer. If there is one all the same, its writer's lock file was
-        // removed by an operator, and it has the same bytes.
-        store.when_full_evict(dir, digest, encoded_len, "name the layer", || {
+        // This process holds the lock and found no valid layer. If there is one all the same, an
+        // operator has removed its writer's lock file, and it has the same bytes.
+        quota.when_full_evict(dir, digest, encoded_len, "name the layer", || {
             layer.publish(&layer_name)
         })
     })

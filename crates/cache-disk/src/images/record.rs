@@ -1,4 +1,4 @@
-//! What is remembered of an image: which layers it has, and whether they are pinned.
+//! The record of an image: which layers it has, and whether they are pinned.
 //!
 //! ```text
 //! <dir>/image/<64 hex>   JSON of at most 256 KiB, on one line:
@@ -6,8 +6,9 @@
 //!  "layers":["sha256:...","sha256:..."],"lengths":[131072,2048],"pinned":false}
 //! ```
 //!
-//! The hex digits are the SHA-256 of name and platform with a line break in between. What stands in such a file is hostile until it
-//! was parsed. A record of another version is left to whoever wrote it.
+//! The hex digits are the SHA-256 of name and platform with a line break in between. The content of
+//! such a file is hostile until it was parsed. A record of another version is left to the program
+//! that wrote it.
 
 use cache_core::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,13 @@ const MAX_NAME_LEN: usize = 4 << 10;
 const MAX_PLATFORM_LEN: usize = 128;
 const MAX_LAYERS: usize = 1024;
 
-/// Which layers make up an image. The tier knows no more of images than this.
+/// The layers that make up an image. The tier knows no more of images than this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageRecord {
-    /// What the image is called, in 1 to 4096 bytes without control characters.
+    /// The image's name, in 1 to 4096 bytes without control characters.
     pub name: String,
-    /// For which platform it is, in at most 128 bytes without control characters.
+    /// The image's platform, in at most 128 bytes without control characters.
     pub platform: String,
     /// The manifest that has named the layers; `None` where there is none.
     pub manifest: Option<Digest>,
@@ -34,7 +35,7 @@ pub struct ImageRecord {
     pub layers: Vec<Digest>,
     /// Bytes of each of `layers`, in their order; empty where these are not known.
     pub lengths: Vec<u64>,
-    /// Whether the layers are evicted after all others.
+    /// Set if the layers are evicted after all others.
     pub pinned: bool,
 }
 
@@ -52,23 +53,23 @@ struct Stored {
     pinned: bool,
 }
 
-/// What every version has.
+/// The part that every version has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
 }
 
-/// What a file among the records is.
+/// A file among the records, decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
     Record(ImageRecord),
-    /// Of a version that this program does not know.
+    /// A record of a version that this program does not know.
     Foreign,
     Broken,
 }
 
 impl ImageRecord {
-    /// A record of an image that is not pinned.
+    /// Makes a record of an image that is not pinned.
     pub fn new(name: impl Into<String>, platform: impl Into<String>, layers: Vec<Digest>) -> Self {
         Self {
             name: name.into(),
@@ -80,33 +81,33 @@ impl ImageRecord {
         }
     }
 
-    /// The same with [`manifest`](Self::manifest).
+    /// Sets [`manifest`](Self::manifest).
     #[must_use]
     pub fn with_manifest(mut self, manifest: impl Into<Option<Digest>>) -> Self {
         self.manifest = manifest.into();
         self
     }
 
-    /// The same with [`lengths`](Self::lengths).
+    /// Sets [`lengths`](Self::lengths).
     #[must_use]
     pub fn with_lengths(mut self, lengths: Vec<u64>) -> Self {
         self.lengths = lengths;
         self
     }
 
-    /// The same with [`pinned`](Self::pinned).
+    /// Sets [`pinned`](Self::pinned).
     #[must_use]
     pub fn with_pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
     }
 
-    /// The name of its file.
+    /// Returns the name of its file.
     pub(crate) fn file_name(&self) -> String {
         file_name(&self.name, &self.platform)
     }
 
-    /// Refuses what could not be read again.
+    /// Refuses a record that could not be read again.
     pub(crate) fn check(&self) -> Result<()> {
         if self.is_sound() {
             return Ok(());
@@ -143,12 +144,12 @@ impl ImageRecord {
     }
 }
 
-/// The name of the file of a record.
+/// Returns the name of the file of a record.
 pub(crate) fn file_name(name: &str, platform: &str) -> String {
     Digest::sha256_of(format!("{name}\n{platform}").as_bytes()).hex()
 }
 
-/// What `bytes` are, found in the file `file`.
+/// Decodes the bytes of the file `file`.
 pub(crate) fn decode(file: &str, bytes: &[u8]) -> Decoded {
     match serde_json::from_slice(bytes) {
         Ok(Versioned { version: VERSION }) => {}

@@ -1,49 +1,65 @@
-//! Looking a layer up, and its index, which is rebuilt when it is lost.
+//! Looking a layer up: opened, or shown to be there, and proven to be the layer that was asked for.
 
 use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use cache_core::index::IndexBuilder;
-use cache_core::{Algorithm, Digest, Error, LayerDescriptor, LayerIndex, Result, planted};
+use cache_core::{Error, LayerDescriptor, Result, planted};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::dir::directory::Handle;
-use crate::dir::layout::{INDEX, LAYER, file_name};
-use crate::dir::publish::NewFile;
+use crate::dir::directory::Directory;
+use crate::dir::layout::{LAYER, file_name};
 use crate::failure::{blocking, failure};
-use crate::layer::proof::is_fresh;
-use crate::layer::reader::{DiskReader, read_up_to};
-use crate::tier::Store;
+use crate::layer::index::{hash, read_index, rebuild_index};
+use crate::layer::proof::{Proofs, Proven};
+use crate::layer::reader::DiskReader;
 
-/// The longest index that is read: that of a layer of 1 TiB has 64 MiB.
-const MAX_INDEX_LEN: u64 = 65 << 20;
-const HASH_PIECE_LEN: usize = 1 << 20;
+/// How exact the time of last use is.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a layer is looked up for.
+/// The purpose of a look at a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Intent {
+enum Intent {
     /// To tell whether it is there: changes nothing.
     Peek,
     /// To use it, which is noted.
     Use,
-    /// The same, also if that takes hashing it.
+    /// To use it, also if that takes hashing it.
     Hash,
 }
 
-/// What a look at the directory came to.
+/// The outcome of a look at the directory.
 pub(crate) enum Look {
     Absent,
     Found(Arc<DiskReader>),
-    /// It is there, but whether it is the right one takes hashing all of it.
+    /// A file is there, but only hashing all of it shows whether it is the right one.
     NeedsHashing,
 }
 
-impl Store {
-    /// Opens a committed layer; `None` when it is not there. Costs the same for any number of layers in the directory.
+/// Finds the layers of a directory, and remembers which files it has proven.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    directory: Arc<Directory>,
+    proofs: Proofs,
+    /// One layer is hashed at a time: it keeps a processor and a disk busy.
+    hashing: Arc<Semaphore>,
+}
+
+impl Finder {
+    pub(crate) fn new(directory: &Arc<Directory>) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            proofs: Proofs::default(),
+            hashing: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Opens a committed layer; `None` when it is not there. Costs the same for any number of
+    /// layers in the directory.
     ///
     /// # Errors
-    /// `Corrupt` when what is there is not the layer, or cannot be shown to be; `Invalid` when it is, but not the one that the image claims.
+    /// `Corrupt` when the file is not the layer, or cannot be shown to be; `Invalid` when it is the
+    /// layer, but not the one that the image claims.
     pub(crate) async fn find(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Option<Arc<DiskReader>>> {
         if let Some(reader) = self.open_again(layer) {
             return Ok(Some(reader));
@@ -52,7 +68,8 @@ impl Store {
             Look::Absent => Ok(None),
             Look::Found(reader) => Ok(Some(reader)),
             Look::NeedsHashing => {
-                // One at a time, and whoever waited looks again: the index may be there by then.
+                // One at a time, and each looks again after its wait: the index may be there by
+                // then.
                 let permit = Arc::clone(&self.hashing).acquire_owned().await;
                 let intent = if permit.is_ok() { Intent::Hash } else { Intent::Use };
                 match self.look(layer, intent, permit.ok()).await? {
@@ -64,16 +81,39 @@ impl Store {
         }
     }
 
+    /// Looks what opening the layer would find, and changes nothing.
+    ///
+    /// # Errors
+    /// The errors of [`find`](Self::find).
+    pub(crate) async fn peek(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Look> {
+        self.look(layer, Intent::Peek, None).await
+    }
+
+    /// Opens a layer that was opened before, if nothing of it has changed and nothing has to be
+    /// waited for. `None` does not say whether the layer is there.
+    fn open_again(&self, layer: &LayerDescriptor) -> Option<Arc<DiskReader>> {
+        let Proven { dir, file, stat } = self.proofs.open(&self.directory, layer)?;
+        // A layer that was not used for a while has its time of last use written, which may wait.
+        let modified = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
+        if !is_fresh(SystemTime::UNIX_EPOCH + modified) {
+            return None;
+        }
+        let len = u64::try_from(stat.st_size).ok()?;
+        let reader = DiskReader::committed(self.directory.tier(), layer.digest, dir, Arc::new(file), len);
+        reader.keep();
+        Some(Arc::new(reader))
+    }
+
     /// Looks the layer up; `permit` is given back when that is done.
-    pub(crate) async fn look(
+    async fn look(
         self: &Arc<Self>,
         layer: &LayerDescriptor,
         intent: Intent,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Look> {
-        let (store, layer) = (Arc::clone(self), layer.clone());
+        let (finder, layer) = (Arc::clone(self), layer.clone());
         blocking(move || {
-            let look = store.look_blocking(&layer, intent);
+            let look = finder.look_blocking(&layer, intent);
             drop(permit);
             look
         })
@@ -91,7 +131,7 @@ impl Store {
         let metadata = file
             .metadata()
             .map_err(|error| failure("examine the layer", error))?;
-        let (index, index_file) = match (read_index(&dir, layer)?, &layer.diff_id) {
+        let (index, index_file) = match (read_index(&dir, &layer.digest)?, &layer.diff_id) {
             (Some((index, file)), _) => (index, Some(file)),
             (None, None) => {
                 return Err(Error::corrupt(
@@ -137,109 +177,48 @@ impl Store {
         if intent != Intent::Peek {
             touch(&file, metadata.modified().ok());
         }
-        let len = index.len();
         if let Some(Ok(index_file)) = index_file.map(rustix::fs::fstat) {
-            self.proven
+            self.proofs
                 .note(layer.digest, *index.diff_id(), &file, &index_file);
         }
-        let open = match intent {
-            Intent::Peek => DiskReader::unlocked,
-            Intent::Use | Intent::Hash => DiskReader::complete,
-        };
-        let reader = open(&self.name, layer.digest, dir, Arc::new(file), len);
+        let (tier, file) = (self.directory.tier(), Arc::new(file));
+        let reader = DiskReader::committed(tier, layer.digest, dir, file, index.len());
+        if intent != Intent::Peek {
+            reader.keep();
+        }
         Ok(Look::Found(Arc::new(reader)))
     }
 }
 
-/// The index next to a layer, and its file; `None` when it is missing or cannot be read as one.
-pub(crate) fn read_index(dir: &Handle, layer: &LayerDescriptor) -> Result<Option<(LayerIndex, File)>> {
-    let Some(file) = dir.open_file(&file_name(&layer.digest, INDEX))? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    let read = (&file).take(MAX_INDEX_LEN).read_to_end(&mut bytes);
-    read.map_err(|error| failure("read the layer's index", error))?;
-    Ok(LayerIndex::decode(&bytes).ok().map(|index| (index, file)))
-}
-
-/// Makes the index of a layer that lost it from the layer itself, and puts it next to the layer. Only the diff ID proves
-/// that these are the layer's bytes: an index made without one would vouch for whatever is there.
-///
-/// # Errors
-/// `Corrupt` when the layer is not what its diff ID says.
-fn rebuild_index(
-    dir: &Arc<Handle>,
-    digest: &Digest,
-    diff_id: &Digest,
-    file: &File,
-    len: u64,
-) -> Result<LayerIndex> {
-    let index = hash(file, len, diff_id.algorithm(), &mut |_| true)?.finish(*digest);
-    if index.diff_id() != diff_id && !planted::is("rebuilt-index-not-compared") {
-        return Err(Error::corrupt(
-            "the layer has lost its index and does not match its diff ID",
-        ));
-    }
-    store_index(dir, &index);
-    Ok(index)
-}
-
-/// Puts a rebuilt index next to its layer. A failure costs no more than rebuilding it again.
-fn store_index(dir: &Arc<Handle>, index: &LayerIndex) {
-    let (layer_name, index_name) = (file_name(index.digest(), LAYER), file_name(index.digest(), INDEX));
-    let stored = NewFile::holding(dir, &index.encode()).and_then(|mut new| new.replace(&index_name));
-    // The layer may have been removed meanwhile, and its companions with it.
-    if stored.is_ok() && !dir.contains(&layer_name) {
-        let _ = dir.unlink(&index_name);
-    }
-}
-
-/// Hashes a layer's file of `len` bytes. `go_on` is told the number of bytes done after each piece, and stops the work by
-/// returning `false`.
-pub(crate) fn hash(
-    file: &File,
-    len: u64,
-    algorithm: Algorithm,
-    go_on: &mut dyn FnMut(u64) -> bool,
-) -> Result<IndexBuilder> {
-    let mut builder = IndexBuilder::new(algorithm);
-    while builder.len() < len {
-        let piece =
-            usize::try_from(len - builder.len()).map_or(HASH_PIECE_LEN, |rest| rest.min(HASH_PIECE_LEN));
-        let bytes =
-            read_up_to(file, builder.len(), piece).map_err(|error| failure("read the layer", error))?;
-        builder.update(&bytes);
-        if bytes.len() < piece {
-            return Err(Error::corrupt(format!(
-                "the layer's file was cut at byte {}",
-                builder.len()
-            )));
-        }
-        if !go_on(builder.len()) {
-            return Err(Error::unavailable("nobody waits for the hash any more"));
-        }
-    }
-    Ok(builder)
-}
-
-/// Notes that a layer was used. Not worth failing a read for: the directory may have become read-only.
+/// Notes that a layer was used. A failure fails no read: the directory may have become read-only.
 fn touch(file: &File, modified: Option<SystemTime>) {
     if !modified.is_some_and(is_fresh) {
         let _ = file.set_modified(SystemTime::now());
     }
 }
 
+/// Tells whether a layer that was last used then need not be touched. A time in the future would
+/// keep it from ever being evicted.
+fn is_fresh(used: SystemTime) -> bool {
+    used.elapsed().is_ok_and(|age| age < TOUCH_INTERVAL)
+}
+
 #[cfg(test)]
 mod tests {
-    use cache_core::ErrorKind;
+    use std::path::PathBuf;
+
+    use cache_core::index::IndexBuilder;
+    use cache_core::{Algorithm, Digest, LayerIndex};
 
     use super::*;
-    use crate::DiskTier;
+    use crate::config::DiskConfig;
+    use crate::dir::layout::INDEX;
 
-    fn tier() -> (tempfile::TempDir, DiskTier) {
+    fn finder() -> (tempfile::TempDir, Arc<Finder>) {
         let root = tempfile::tempdir().unwrap();
-        let tier = DiskTier::builder(root.path().join("clip")).open().unwrap();
-        (root, tier)
+        let directory = Directory::open(&DiskConfig::new(root.path().join("clip"))).unwrap();
+        let finder = Finder::new(&Arc::new(directory));
+        (root, Arc::new(finder))
     }
 
     fn hashed(bytes: &[u8], algorithm: Algorithm) -> LayerIndex {
@@ -252,15 +231,18 @@ mod tests {
         LayerDescriptor::new(*claimed.digest()).with_diff_id(*claimed.diff_id())
     }
 
+    fn path(finder: &Finder, index: &LayerIndex, kind: &str) -> PathBuf {
+        finder.directory.path().join(file_name(index.digest(), kind))
+    }
+
     #[test]
     fn a_layer_is_hashed_by_those_alone_who_may() {
-        let (_root, tier) = tier();
+        let (_root, finder) = finder();
         let index = hashed(b"the layer", Algorithm::Sha256);
-        let path = tier.dir().join(file_name(index.digest(), LAYER));
-        std::fs::write(path, b"the layer").unwrap();
+        std::fs::write(path(&finder, &index, LAYER), b"the layer").unwrap();
         let look = |layer: &LayerDescriptor, may_hash| {
             let intent = if may_hash { Intent::Hash } else { Intent::Use };
-            tier.store.look_blocking(layer, intent).unwrap()
+            finder.look_blocking(layer, intent).unwrap()
         };
 
         let without_index = layer(&index);
@@ -274,29 +256,31 @@ mod tests {
         assert!(matches!(look(&by_another_algorithm, true), Look::Found(_)));
     }
 
-    #[test]
-    fn an_index_stays_with_a_layer_alone() {
-        let (_root, tier) = tier();
-        let dir = tier.store.directory.current().unwrap();
+    #[tokio::test]
+    async fn a_layer_whose_index_was_read_is_opened_again_until_its_files_are_others() {
+        let (root, finder) = finder();
         let index = hashed(b"the layer", Algorithm::Sha256);
-        let name = |companion| file_name(index.digest(), companion);
-        std::fs::write(tier.dir().join(name(LAYER)), b"the layer").unwrap();
-        store_index(&dir, &index);
-        assert!(dir.contains(&name(INDEX)));
+        let path = |kind| path(&finder, &index, kind);
+        std::fs::write(path(LAYER), b"the layer").unwrap();
+        std::fs::write(path(INDEX), index.encode()).unwrap();
+        let layer = LayerDescriptor::new(*index.digest());
 
-        dir.unlink(&name(LAYER)).unwrap();
-        store_index(&dir, &index);
-        assert!(!dir.contains(&name(INDEX)));
-    }
+        assert!(finder.open_again(&layer).is_none());
+        assert!(finder.find(&layer).await.unwrap().is_some());
+        assert!(finder.open_again(&layer).is_some());
 
-    #[test]
-    fn a_file_that_is_cut_while_it_is_hashed_is_corrupt() {
-        let (root, _tier) = tier();
-        let path = root.path().join("file");
-        std::fs::write(&path, b"the layer").unwrap();
-        let file = File::open(path).unwrap();
-        let error = hash(&file, 10, Algorithm::Sha256, &mut |_| true).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(error.to_string().contains("cut at byte 9"), "{error}");
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        File::open(path(INDEX)).unwrap().set_modified(long_ago).unwrap();
+        assert!(finder.open_again(&layer).is_none());
+        assert!(finder.find(&layer).await.unwrap().is_some());
+        assert!(finder.open_again(&layer).is_some());
+
+        let other = layer.clone().with_diff_id(Digest::sha256_of(b"another layer"));
+        assert!(finder.open_again(&other).is_none());
+        std::fs::write(root.path().join("same"), b"the layer").unwrap();
+        std::fs::rename(root.path().join("same"), path(LAYER)).unwrap();
+        assert!(finder.open_again(&layer).is_none());
+        assert!(finder.find(&layer).await.unwrap().is_some());
+        assert!(finder.open_again(&layer).is_some());
     }
 }

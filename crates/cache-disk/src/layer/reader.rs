@@ -13,18 +13,22 @@ use futures_util::{StreamExt, future, stream};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::dir::directory::Handle;
+use crate::dir::handle::Handle;
 use crate::failure::{blocking, failure};
 
-/// How much is read at once where the disk has to be waited for, in bytes: what such a read allocates.
+/// How much is read at once where the disk has to be waited for, in bytes. Such a read allocates as
+/// much.
 const PIECE_LEN: usize = 256 * 1024;
-/// How much is copied from the page cache before other tasks get their turn, in bytes: 20 to 50 us. To give up a turn takes about 1 us.
+/// How much is copied from the page cache before other tasks get their turn, in bytes: 20 to 50 us.
+/// To give up a turn takes about 1 us.
 const CACHED_LEN: usize = 512 * 1024;
 
-/// How often the lock on a layer is tried to get, which whoever looks for layers that are open has for a moment.
+/// How often a reader tries to lock its layer: a process that looks for open layers has the lock
+/// for a moment.
 const LOCK_TRIES: usize = 3;
 
-/// An open layer. It holds the file's descriptor: whatever happens to the name, the bytes stay readable.
+/// An open layer. It holds the file's descriptor, so its bytes stay readable after the name is
+/// gone.
 #[derive(Debug)]
 pub(crate) struct DiskReader {
     tier: Arc<str>,
@@ -38,21 +42,8 @@ pub(crate) struct DiskReader {
 }
 
 impl DiskReader {
-    /// A reader of a committed layer of `len` bytes.
-    pub(crate) fn complete(
-        tier: &Arc<str>,
-        digest: Digest,
-        dir: Arc<Handle>,
-        file: Arc<File>,
-        len: u64,
-    ) -> Self {
-        let reader = Self::unlocked(tier, digest, dir, file, len);
-        reader.end();
-        reader
-    }
-
-    /// The same for whoever only looks at the layer, and must not keep it from being evicted: without the lock.
-    pub(crate) fn unlocked(
+    /// Makes a reader of a committed layer of `len` bytes, which does not [keep](Self::keep) it.
+    pub(crate) fn committed(
         tier: &Arc<str>,
         digest: Digest,
         dir: Arc<Handle>,
@@ -65,7 +56,7 @@ impl DiskReader {
         reader
     }
 
-    /// A reader of a layer of which nothing is written yet.
+    /// Makes a reader of a layer of which nothing is written yet.
     pub(crate) fn growing(tier: &Arc<str>, digest: Digest, dir: Arc<Handle>, file: Arc<File>) -> Self {
         let tier = Arc::clone(tier);
         Self {
@@ -78,24 +69,30 @@ impl DiskReader {
         }
     }
 
-    /// The first `written` bytes are in the file now.
+    /// Notes that the first `written` bytes are in the file.
     pub(crate) fn grow_to(&self, written: u64) {
         self.written.store(written, Release);
     }
 
-    /// What is written is the layer. From now on a shared lock on the file tells those who need room on the disk that
-    /// removing it frees none; it does not matter if the lock is not to be had.
+    /// Notes that all of the layer is written, and keeps it.
     pub(crate) fn end(&self) {
+        self.keep();
+        self.complete.store(true, Release);
+    }
+
+    /// Takes a shared lock on the file. It tells processes that need room on the disk that removing
+    /// the layer frees none. A reader goes on without the lock where it is not to be had.
+    pub(crate) fn keep(&self) {
         for _ in 0..LOCK_TRIES {
             if !matches!(self.file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
                 break;
             }
             std::thread::yield_now();
         }
-        self.complete.store(true, Release);
     }
 
-    /// Reads from the page cache, on the caller's thread; `None` when the kernel would have to wait for the disk.
+    /// Reads from the page cache, on the caller's thread; `None` when the kernel would have to wait
+    /// for the disk.
     fn read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
         if !self.dir.nowait.load(Relaxed) {
             return None;
@@ -106,7 +103,7 @@ impl DiskReader {
                 self.dir.nowait.store(false, Relaxed);
                 None
             }
-            // Nothing, and every other error, is for the read that may wait to judge.
+            // The read that may wait judges an empty read, and every other error.
             read => read.ok().filter(|read| *read > 0),
         }
     }
@@ -114,7 +111,8 @@ impl DiskReader {
     /// Reads exactly `len` bytes, off the runtime's threads.
     async fn read_waiting(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let file = Arc::clone(&self.file);
-        // Allocated here: an allocator keeps what each of many threads has had, and the blocking ones are many.
+        // Allocated here: an allocator keeps memory for each thread, and there are many blocking
+        // ones.
         let bytes = Vec::with_capacity(len);
         let read = blocking(move || fill_from(&file, offset, len, bytes)).await;
         let bytes = read.and_then(|read| read.map_err(|error| failure("read the layer", error)));
@@ -165,7 +163,8 @@ impl LayerReader for DiskReader {
         Ok(len)
     }
 
-    /// While the layer is being written, the end of what is written is an `Unavailable` error: it is not the layer's end.
+    /// Streams the layer. While it is being written, the stream ends with an `Unavailable` error
+    /// where the written part ends: that is not the layer's end.
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
         let mut next = offset;
         let reader = Arc::clone(&self);
@@ -206,7 +205,7 @@ pub(crate) fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec
     fill_from(file, offset, len, Vec::with_capacity(len))
 }
 
-/// The same into `bytes`, which is empty and has room for `len`.
+/// Reads as [`read_up_to`] does, into `bytes`, which is empty and has room for `len`.
 fn fill_from(file: &File, offset: u64, len: usize, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     while bytes.len() < len {
         let at = offset + bytes.len() as u64;
@@ -226,17 +225,13 @@ mod tests {
     use cache_core::LayerReaderExt;
 
     use super::*;
-    use crate::DiskConfig;
-    use crate::dir::directory::Directory;
+    use crate::dir::directory::tests::opened;
     use crate::dir::publish::NewFile;
 
     fn reader(root: &tempfile::TempDir, bytes: &[u8]) -> DiskReader {
-        let dir = Directory::open(&DiskConfig::new(root.path()))
-            .unwrap()
-            .current()
-            .unwrap();
+        let dir = opened(root.path());
         let file = Arc::clone(NewFile::holding(&dir, bytes).unwrap().file());
-        DiskReader::complete(
+        DiskReader::committed(
             &"disk".into(),
             Digest::sha256_of(b"blob"),
             dir,

@@ -1,30 +1,33 @@
-//! Eviction: what may go, and how it goes.
+//! Eviction: which layers may go, and how they go.
 
-use std::collections::BTreeMap;
 use std::fs::TryLockError;
-use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use cache_core::metrics::{EVICTED_BYTES, EVICTIONS, TIER};
 use cache_core::{Digest, Result, planted};
+use metrics::Counter;
 
-use crate::dir::directory::Handle;
+use crate::dir::handle::Handle;
 use crate::dir::layout::{LAYER, file_name};
 use crate::dir::lock::{Attempt, FileLock};
-use crate::dir::scan::{Files, companions_of, scan};
-use crate::failure::failure;
+use crate::dir::remove::remove_files;
+use crate::dir::scan::{Layers, scan};
+use crate::images::records::Records;
 use crate::space::policy::{Facts, Standing, order};
-use crate::tier::Store;
+use crate::space::quarantine::Quarantine;
 
-/// What an eviction is for.
+/// The purpose of an eviction: all the bytes that it needs, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Free space on the disk: layers that are open would free none. All that is needed, or nothing.
+    /// Free space on the disk: layers that are open would free none.
     Disk,
-    /// Room within `max_bytes`: all that is needed, or nothing.
+    /// Room within `max_bytes`.
     Quota,
 }
 
-/// What an eviction did.
+/// The outcome of an eviction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evicted {
     /// The layers, in the order in which they went, with their bytes.
@@ -34,7 +37,7 @@ pub(crate) struct Evicted {
 }
 
 impl Evicted {
-    /// Those of the candidates that go when they are asked one after the other, until `needed` bytes are gone.
+    /// Asks the candidates to go, one after the other, until `needed` bytes are gone.
     pub(crate) fn of(candidates: &[Candidate], needed: u64, goes: impl Fn(&Candidate) -> bool) -> Self {
         let mut evicted = Self::default();
         for candidate in candidates {
@@ -59,15 +62,37 @@ pub(crate) struct Candidate {
     companions: Vec<String>,
 }
 
-impl Store {
-    /// All layers, in the order in which they are evicted.
-    pub(crate) fn candidates(&self, dir: &Handle) -> Result<Vec<Candidate>> {
-        Ok(self.candidates_of(dir, self.scan(dir)?))
+/// Evicts layers, and counts them.
+#[derive(Debug)]
+pub(crate) struct Evictor {
+    records: Arc<Records>,
+    quarantine: Arc<Quarantine>,
+    total: AtomicU64,
+    evictions: Counter,
+    evicted_bytes: Counter,
+}
+
+impl Evictor {
+    /// Makes the evictor of the tier `tier`, as metrics name it.
+    pub(crate) fn new(tier: &str, records: &Arc<Records>, quarantine: &Arc<Quarantine>) -> Self {
+        let of_tier = [(TIER, tier)];
+        Self {
+            records: Arc::clone(records),
+            quarantine: Arc::clone(quarantine),
+            total: AtomicU64::new(0),
+            evictions: EVICTIONS.counter(&of_tier),
+            evicted_bytes: EVICTED_BYTES.counter(&of_tier),
+        }
     }
 
-    /// The same of what a scan has found.
-    pub(crate) fn candidates_of(&self, dir: &Handle, mut layers: BTreeMap<Digest, Files>) -> Vec<Candidate> {
-        let pinned = self.pinned_layers(dir);
+    /// Returns how many layers were evicted so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Relaxed)
+    }
+
+    /// Puts layers that a scan has found into the order in which they are evicted. Blocks.
+    pub(crate) fn candidates(&self, dir: &Handle, mut layers: Layers) -> Vec<Candidate> {
+        let pinned = self.records.pinned_layers(dir);
         let facts: Vec<_> = layers
             .iter()
             .filter_map(|(digest, files)| {
@@ -91,41 +116,43 @@ impl Store {
         ordered.into_iter().map(candidate).collect()
     }
 
-    /// Evicts until `needed` bytes are gone: what is in quarantine, and then layers other than `keep`.
+    /// Evicts until `needed` bytes are gone: first out of quarantine, and then layers other than
+    /// `keep`. Blocks.
     pub(crate) fn evict(
         &self,
         dir: &Handle,
-        keep: Option<&Digest>,
+        keep: &Digest,
         needed: u64,
         purpose: Purpose,
     ) -> Result<Evicted> {
         if needed == 0 {
             return Ok(Evicted::default());
         }
-        let mut candidates = self.candidates(dir)?;
-        candidates.retain(|candidate| Some(&candidate.digest) != keep);
+        let mut candidates = self.candidates(dir, scan(dir)?);
+        candidates.retain(|candidate| candidate.digest != *keep);
         if purpose == Purpose::Disk && !planted::is("open-layer-evicted") {
             candidates.retain(|candidate| !candidate.facts.open);
         }
         let evictable: u64 = candidates.iter().map(|candidate| candidate.facts.bytes).sum();
-        if evictable + self.quarantined(dir).bytes < needed {
+        if evictable + self.quarantine.total(dir).bytes < needed {
             return Ok(Evicted::default());
         }
         if planted::is("most-recently-used-evicted") {
             candidates.reverse();
         }
-        let released = self.release(dir, needed).bytes;
+        let released = self.quarantine.release(dir, needed).bytes;
         let mut evicted = self.evict_these(dir, &candidates, needed.saturating_sub(released));
         evicted.bytes += released;
         Ok(evicted)
     }
 
-    /// Evicts these layers, one after the other, until `needed` bytes are gone; those that somebody fills or removes are passed over.
+    /// Evicts these layers, one after the other, until `needed` bytes are gone, and passes over
+    /// those that somebody fills or removes. Blocks.
     pub(crate) fn evict_these(&self, dir: &Handle, candidates: &[Candidate], needed: u64) -> Evicted {
         Evicted::of(candidates, needed, |candidate| self.evict_one(dir, candidate))
     }
 
-    /// Whether the layer is gone.
+    /// Evicts a layer, and tells whether it is gone.
     fn evict_one(&self, dir: &Handle, candidate: &Candidate) -> bool {
         let Candidate {
             digest,
@@ -133,14 +160,15 @@ impl Store {
             standing,
             companions,
         } = candidate;
-        // Whoever holds the lock fills or removes the layer.
+        // A holder of the lock fills or removes the layer.
         let attempt = FileLock::try_acquire(dir, &digest.hex());
         let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
             || planted::is("layer-being-filled-evicted");
         let gone = free && remove_files(dir, digest, companions).is_ok_and(|removed| removed);
         if gone {
-            self.evicted_layers.fetch_add(1, Relaxed);
-            self.meters.evicted(facts.bytes);
+            self.total.fetch_add(1, Relaxed);
+            self.evictions.increment(1);
+            self.evicted_bytes.increment(facts.bytes);
             tracing::info!(%digest, bytes = facts.bytes, "evicted layer from disk");
             if *standing == Standing::Pinned {
                 tracing::warn!(%digest, "a pinned layer was evicted: the other layers did not make enough room");
@@ -148,45 +176,13 @@ impl Store {
         }
         gone
     }
-
-    /// Removes a layer and its companions; whether there was a layer. While somebody else holds its lock, what it is
-    /// about to commit is not removed, and the companions are left to it.
-    pub(crate) fn remove_layer(&self, dir: &Handle, digest: &Digest) -> io::Result<bool> {
-        let attempt = FileLock::try_acquire(dir, &digest.hex())?;
-        match attempt {
-            Attempt::Held(_) | Attempt::NoRoom => remove_files(dir, digest, &companions_of(dir, digest)?),
-            Attempt::Busy(_) => dir.unlink(&file_name(digest, LAYER)),
-        }
-    }
-
-    pub(crate) fn scan(&self, dir: &Handle) -> Result<BTreeMap<Digest, Files>> {
-        scan(dir).map_err(|error| failure("list the cache directory", error))
-    }
 }
 
-/// Removes the files of a layer that nobody else has the lock of: the layer first, so that it is not there without its
-/// index.
-pub(crate) fn remove_files(dir: &Handle, digest: &Digest, companions: &[String]) -> io::Result<bool> {
-    let removed = dir.unlink(&file_name(digest, LAYER))?;
-    for kind in companions {
-        dir.unlink(&file_name(digest, kind))?;
-    }
-    Ok(removed)
-}
-
-/// Makes it durable that files were removed. An evicted layer may come back in a power loss, since it is right; one that was
-/// removed for being wrong must not, least of all next to the index of the right one.
-pub(crate) fn sync_removal(dir: &Handle) -> io::Result<()> {
-    if planted::is("wrong-layer-comes-back") {
-        return Ok(());
-    }
-    dir.sync()
-}
-
-/// How often a layer is found locked before it counts as open: another process that asks the same has it locked for a moment.
+/// How often a layer is found locked before it counts as open: another process that looks for open
+/// layers has it locked for a moment.
 const LOOKS: usize = 3;
 
-/// Whether some process has the layer open: readers keep a shared lock on its file.
+/// Tells whether some process has the layer open: readers keep a shared lock on its file.
 fn is_open(dir: &Handle, digest: &Digest) -> bool {
     let Ok(Some(file)) = dir.open_file(&file_name(digest, LAYER)) else {
         return false;

@@ -1,61 +1,68 @@
-//! What an operator removes: what crashes have left, and layers down to a size, by their age, or all but some. All of it while others
-//! read and fill.
+//! The removal that an operator asks for: leftovers of crashes, and layers down to a size, by their
+//! age, or all but some. Others read and fill meanwhile.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_core::{Digest, Result};
 
-use crate::dir::directory::Handle;
+use crate::dir::handle::Handle;
+use crate::dir::quota_lock::under_quota_if_possible;
 use crate::dir::recovery::remove_leftovers;
+use crate::dir::remove::{remove_layer, sync_removal};
+use crate::dir::scan::scan;
 use crate::failure::failure;
-use crate::space::evict::{Candidate, Evicted, sync_removal};
+use crate::images::records::remove_forgotten;
+use crate::space::evict::{Candidate, Evicted, Evictor};
 use crate::space::policy::Standing;
-use crate::space::quota::under_quota_if_possible;
-use crate::space::usage::DiskUsage;
-use crate::tier::{DiskTier, Store};
+use crate::space::quarantine::Quarantine;
+use crate::space::usage::{DiskUsage, Inventory};
 
-/// Which layers [`DiskTier::gc_with`] removes. Two settings say which ones may go, the third one when enough are gone:
+/// The layers that [`DiskTier::gc_with`](crate::DiskTier::gc_with) removes. Two settings say which
+/// ones may go, the third one when enough are gone:
 ///
 /// - With `older_than` or `keep`, only the layers may go that both of them allow. Without, all may.
-/// - With `max_bytes`, layers go one after the other, as in any eviction, until all together take no more than that. Without, all go that
-///   may, except those of pinned images; and if neither of the other two is set, so many as the limits of the configuration demand.
+/// - With `max_bytes`, layers go one after the other, as in any eviction, until all together take
+///   no more than that. Without, all go that may, except those of pinned images. If neither of the
+///   other two is set, only so many go as the limits of the configuration demand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcOptions {
-    /// How many bytes may stay, of what [`DiskUsage::bytes`] counts.
+    /// How many bytes may stay, as [`DiskUsage::bytes`] counts them.
     pub max_bytes: Option<u64>,
-    /// Only what was not used for so long may go, and nothing that a process has open.
+    /// Only layers may go that were not used for so long, and that no process has open.
     pub older_than: Option<Duration>,
     /// These may not go.
     pub keep: Option<BTreeSet<Digest>>,
-    /// Remove nothing, and report what would be removed. What crashes have left is not looked for.
+    /// Remove nothing, and report the layers that would be removed. Leftovers of crashes are not
+    /// looked for.
     pub dry_run: bool,
 }
 
 impl GcOptions {
-    /// The same with [`max_bytes`](Self::max_bytes); `None` for none.
+    /// Sets [`max_bytes`](Self::max_bytes); `None` for none.
     #[must_use]
     pub fn with_max_bytes(mut self, max_bytes: impl Into<Option<u64>>) -> Self {
         self.max_bytes = max_bytes.into();
         self
     }
 
-    /// The same with [`older_than`](Self::older_than); `None` for any age.
+    /// Sets [`older_than`](Self::older_than); `None` for any age.
     #[must_use]
     pub fn with_older_than(mut self, older_than: impl Into<Option<Duration>>) -> Self {
         self.older_than = older_than.into();
         self
     }
 
-    /// The same with [`keep`](Self::keep); `None` to keep none for what it is.
+    /// Sets [`keep`](Self::keep); `None` to keep no layer by name.
     #[must_use]
     pub fn with_keep(mut self, keep: impl Into<Option<BTreeSet<Digest>>>) -> Self {
         self.keep = keep.into();
         self
     }
 
-    /// The same with [`dry_run`](Self::dry_run).
+    /// Sets [`dry_run`](Self::dry_run).
     #[must_use]
     pub fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -72,7 +79,7 @@ impl GcOptions {
                 .is_none_or(|keep| !keep.contains(&candidate.digest))
     }
 
-    /// How many bytes are to go.
+    /// Returns how many bytes are to go.
     fn excess(&self, usage: &DiskUsage) -> u64 {
         let limits = || {
             usage
@@ -87,13 +94,14 @@ impl GcOptions {
         }
     }
 
-    /// Whether all go that may.
+    /// Tells whether all go that may.
     fn removes_all(&self) -> bool {
         self.max_bytes.is_none() && (self.older_than.is_some() || self.keep.is_some())
     }
 }
 
-/// What [`DiskTier::gc`] or [`DiskTier::clear`] did.
+/// The outcome of [`DiskTier::gc_with`](crate::DiskTier::gc_with) or
+/// [`DiskTier::clear`](crate::DiskTier::clear).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
@@ -101,11 +109,12 @@ pub struct GcReport {
     pub removed: Vec<(Digest, u64)>,
     /// How many layers were removed.
     pub removed_layers: u64,
-    /// Bytes of those layers and their companions. Layers that are open keep theirs until they are closed.
+    /// Bytes of those layers and their companions. Layers that are open keep theirs until they are
+    /// closed.
     pub removed_bytes: u64,
     /// How many files of processes that died were removed.
     pub removed_leftovers: u64,
-    /// How many layers were taken out of quarantine, for good.
+    /// How many layers were taken out of quarantine for good.
     pub removed_quarantined: u64,
     /// How many images were forgotten, of which no layer was left.
     pub removed_images: u64,
@@ -115,61 +124,47 @@ pub struct GcReport {
     pub bytes: u64,
 }
 
-impl DiskTier {
-    /// Removes what processes that died have left and what is in quarantine, then evicts layers until all together take no
-    /// more than `target_bytes`, or, without one, until the limits of the configuration are kept.
-    ///
-    /// # Errors
-    /// When the directory cannot be read or written. Some of it may be done then. What cannot be read or removed of the records of images or
-    /// the quarantine is only warned of.
-    pub async fn gc(&self, target_bytes: Option<u64>) -> Result<GcReport> {
-        self.gc_with(GcOptions::default().with_max_bytes(target_bytes))
-            .await
-    }
-
-    /// The same for the layers that `options` say, and with images of which nothing is left. A dropped future stops nothing that was begun.
-    ///
-    /// # Errors
-    /// As for [`gc`](Self::gc).
-    pub async fn gc_with(&self, options: GcOptions) -> Result<GcReport> {
-        self.off_the_runtime_if_there("gc", move |store, dir| store.gc(dir, &options))
-            .await
-    }
-
-    /// Removes all layers with their companions, what processes that died have left, what is in quarantine, and the images that are not
-    /// pinned.
-    ///
-    /// # Errors
-    /// When a layer may still be there.
-    pub async fn clear(&self) -> Result<GcReport> {
-        self.off_the_runtime_if_there("clear", |store, dir| {
-            let mut report = GcReport::default();
-            for (digest, files) in store.scan(dir)? {
-                let removed = store.remove_layer(dir, &digest);
-                if removed.map_err(|error| failure("remove a layer", error).of_layer(&digest))? {
-                    report.note(&digest, files.bytes);
-                }
-            }
-            report.removed_quarantined = store.release(dir, u64::MAX).layers;
-            sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
-            report.removed_leftovers = leftovers(dir)?;
-            under_quota_if_possible(dir, || store.end(dir, report))
-        })
-        .await
+impl GcReport {
+    fn note(&mut self, digest: &Digest, bytes: u64) {
+        self.removed.push((*digest, bytes));
+        self.removed_layers += 1;
+        self.removed_bytes += bytes;
     }
 }
 
-impl Store {
-    fn gc(&self, dir: &Handle, options: &GcOptions) -> Result<GcReport> {
+/// Removes layers for an operator.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    inventory: Arc<Inventory>,
+    quarantine: Arc<Quarantine>,
+    evictor: Arc<Evictor>,
+}
+
+impl Collector {
+    pub(crate) fn new(
+        inventory: &Arc<Inventory>,
+        quarantine: &Arc<Quarantine>,
+        evictor: &Arc<Evictor>,
+    ) -> Self {
+        Self {
+            inventory: Arc::clone(inventory),
+            quarantine: Arc::clone(quarantine),
+            evictor: Arc::clone(evictor),
+        }
+    }
+
+    /// Removes leftovers, the quarantine, and the layers that `options` say. Blocks.
+    pub(crate) fn gc(&self, dir: &Handle, options: &GcOptions) -> Result<GcReport> {
         let mut report = GcReport::default();
         if !options.dry_run {
             report.removed_leftovers = leftovers(dir)?;
-            report.removed_quarantined = self.release(dir, u64::MAX).layers;
+            report.removed_quarantined = self.quarantine.release(dir, u64::MAX).layers;
         }
         let mut evict = || self.evict_as_told(dir, options, &mut report);
         let usage = if options.dry_run || options.removes_all() {
-            // Of a rehearsal, and of all that may go, nothing depends on what others evict meanwhile; and with many layers it is long enough
-            // to be in their way.
+            // A rehearsal, and the removal of all layers that may go, does not depend on what
+            // others evict meanwhile. With many layers it would hold the lock long enough to be in
+            // their way.
             evict()?
         } else {
             under_quota_if_possible(dir, evict)?
@@ -182,17 +177,32 @@ impl Store {
         under_quota_if_possible(dir, || self.end(dir, report))
     }
 
-    /// Evicts what `options` say; how much there was before.
+    /// Removes all layers, leftovers, the quarantine, and the images that are not pinned. Blocks.
+    pub(crate) fn clear(&self, dir: &Handle) -> Result<GcReport> {
+        let mut report = GcReport::default();
+        for (digest, files) in scan(dir)? {
+            let removed = remove_layer(dir, &digest);
+            if removed.map_err(|error| failure("remove a layer", error).of_layer(&digest))? {
+                report.note(&digest, files.bytes);
+            }
+        }
+        report.removed_quarantined = self.quarantine.release(dir, u64::MAX).layers;
+        sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
+        report.removed_leftovers = leftovers(dir)?;
+        under_quota_if_possible(dir, || self.end(dir, report))
+    }
+
+    /// Evicts the layers that `options` say, and returns how much there was before.
     fn evict_as_told(&self, dir: &Handle, options: &GcOptions, report: &mut GcReport) -> Result<DiskUsage> {
-        let layers = self.scan(dir)?;
-        let mut usage = self.usage_of(dir, &layers)?;
+        let layers = scan(dir)?;
+        let mut usage = self.inventory.usage_of(dir, &layers)?;
         if options.dry_run {
             usage.bytes -= usage.quarantined_bytes;
             report.removed_quarantined = usage.quarantined_layers;
         }
         let excess = options.excess(&usage);
         if excess > 0 {
-            let mut candidates = self.candidates_of(dir, layers);
+            let mut candidates = self.evictor.candidates(dir, layers);
             let now = SystemTime::now();
             candidates.retain(|candidate| options.allow(candidate, now));
             if options.removes_all() {
@@ -202,7 +212,7 @@ impl Store {
                 // As if nobody were in its way.
                 Evicted::of(&candidates, excess, |_| true)
             } else {
-                self.evict_these(dir, &candidates, excess)
+                self.evictor.evict_these(dir, &candidates, excess)
             };
             for (digest, bytes) in &evicted.layers {
                 report.note(digest, *bytes);
@@ -211,22 +221,15 @@ impl Store {
         Ok(usage)
     }
 
-    /// Forgets the images of which nothing is left, and says what is. With the lock on the quota: records change.
+    /// Forgets the images of which nothing is left, and reports the rest. Needs the lock on the
+    /// quota, because records change.
     fn end(&self, dir: &Handle, mut report: GcReport) -> Result<GcReport> {
-        let left = self.scan(dir)?;
+        let left = scan(dir)?;
         let is_there = |digest: &Digest| left.get(digest).is_some_and(|files| files.layer.is_some());
-        report.removed_images = self.remove_forgotten(dir, is_there);
-        let usage = self.usage_of(dir, &left)?;
+        report.removed_images = remove_forgotten(dir, is_there);
+        let usage = self.inventory.usage_of(dir, &left)?;
         (report.layers, report.bytes) = (usage.layers, usage.bytes);
         Ok(report)
-    }
-}
-
-impl GcReport {
-    fn note(&mut self, digest: &Digest, bytes: u64) {
-        self.removed.push((*digest, bytes));
-        self.removed_layers += 1;
-        self.removed_bytes += bytes;
     }
 }
 

@@ -1,25 +1,57 @@
-//! Layers that are longer than the quota: read without being cached, and nothing is evicted for them.
+//! Layers that are longer than the quota: read without being cached, and nothing is evicted for
+//! them.
 //!
-//! How long a layer is shows while it is written. One that has turned out to be too long is remembered, so that it is not written up to
-//! the quota each time it is read.
+//! The length of a layer shows while it is written. A layer that has turned out to be too long is
+//! remembered, so that it is not written up to the quota each time it is read.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use cache_core::{Digest, Error, LayerDescriptor, LayerIndex, Result};
 
-use crate::tier::Store;
-
-/// How many are remembered, in about 100 KiB. Of one more, all are forgotten.
+/// How many layers are remembered, in about 100 KiB. One more makes it forget all.
 const MOST: usize = 1024;
 
-/// The layers that have turned out to be too long.
-#[derive(Debug, Default)]
-pub(crate) struct Oversize(Mutex<HashSet<Digest>>);
+/// Refuses layers that cannot fit into the quota.
+#[derive(Debug)]
+pub(crate) struct Oversize {
+    max_bytes: Option<u64>,
+    /// The layers that have turned out to be too long.
+    known: Mutex<HashSet<Digest>>,
+}
 
 impl Oversize {
+    pub(crate) fn new(max_bytes: Option<u64>) -> Self {
+        Self {
+            max_bytes,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Refuses a layer that cannot fit before anybody fetches it. The blob is rarely longer than
+    /// the layer.
+    pub(crate) fn check_claim(&self, layer: &LayerDescriptor) -> Result<()> {
+        match self.max_bytes {
+            Some(max) if self.knows(&layer.digest) => Err(too_long(max)),
+            _ => self.check_len(layer.size.unwrap_or(0)),
+        }
+    }
+
+    /// Refuses a layer that has grown to `len` bytes, if these cannot fit.
+    pub(crate) fn check_growth(&self, digest: &Digest, len: u64) -> Result<()> {
+        self.check_len(len).inspect_err(|_| self.note(digest))
+    }
+
+    fn check_len(&self, len: u64) -> Result<()> {
+        let needed = len.saturating_add(LayerIndex::encoded_len(len));
+        match self.max_bytes {
+            Some(max) if needed > max => Err(too_long(max)),
+            _ => Ok(()),
+        }
+    }
+
     fn note(&self, digest: &Digest) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
@@ -27,31 +59,8 @@ impl Oversize {
     }
 
     fn knows(&self, digest: &Digest) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.contains(digest)
-    }
-}
-
-impl Store {
-    /// Refuses a layer that cannot fit before anybody fetches it. The blob is rarely longer than the layer.
-    pub(crate) fn check_claim(&self, layer: &LayerDescriptor) -> Result<()> {
-        match self.config.max_bytes {
-            Some(max) if self.oversize.knows(&layer.digest) => Err(too_long(max)),
-            _ => self.check_len(layer.size.unwrap_or(0)),
-        }
-    }
-
-    /// Refuses a layer that has grown to `len` bytes, if these cannot fit.
-    pub(crate) fn check_growth(&self, digest: &Digest, len: u64) -> Result<()> {
-        self.check_len(len).inspect_err(|_| self.oversize.note(digest))
-    }
-
-    fn check_len(&self, len: u64) -> Result<()> {
-        let needed = len.saturating_add(LayerIndex::encoded_len(len));
-        match self.config.max_bytes {
-            Some(max) if needed > max => Err(too_long(max)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -67,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_layers_that_are_remembered_are_bounded() {
-        let oversize = Oversize::default();
+        let oversize = Oversize::new(None);
         let digest = |number: usize| Digest::sha256_of(&number.to_le_bytes());
         for number in 0..MOST {
             oversize.note(&digest(number));
@@ -75,6 +84,6 @@ mod tests {
         assert!((0..MOST).all(|number| oversize.knows(&digest(number))));
         oversize.note(&digest(MOST));
         assert!(oversize.knows(&digest(MOST)));
-        assert!(oversize.0.lock().unwrap().len() <= MOST);
+        assert!(oversize.known.lock().unwrap().len() <= MOST);
     }
 }

@@ -1,43 +1,45 @@
-//! In which order layers are evicted: a pure function of what the file system knows of them.
+//! The order in which layers are evicted: a pure function of what the file system knows of them.
 //!
 //! The least recently used goes first, in four groups one after the other:
 //!
 //! 1. layers on *probation*: filled, and not opened again since, or only while they were new;
 //! 2. layers in *use*: opened again a good while after their fill;
-//! 3. layers that are *open*: readers go on with an evicted one, so that its bytes would stay on the disk and leave the quota;
+//! 3. layers that are *open*: readers go on with an evicted one, so its bytes would stay on the
+//!    disk and leave the quota;
 //! 4. layers that are *pinned*.
 //!
-//! What reads everything once - a scanner, a mirror, a batch of builds - fills any number of layers, all of them on probation, and evicts
-//! no layer in use for them. But what is popular changes, and a layer that was in use last week must not outlive those of today for
-//! ever: of the layers in use only the most recently used count as such, up to [`IN_USE_SHARE`] of all bytes. `cargo run -p cache-disk
-//! --example eviction` compares this with the plain order of last use.
+//! A program that reads everything once - a scanner, a mirror, a batch of builds - fills any number
+//! of layers, all of them on probation, and evicts no layer in use for them. But popularity
+//! changes, and a layer that was in use last week must not outlive those of today for ever. So only
+//! the most recently used of the layers in use count as such, up to [`IN_USE_SHARE`] of all bytes.
+//! `cargo run -p cache-disk --example eviction` compares this with the plain order of last use.
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
-/// A layer is new for so long. Whatever fills one opens it a few times more before it goes on to the next: that says nothing about
-/// whether it will ever come back.
+/// How long a layer is new. A program that fills one opens it a few times more before it goes on to
+/// the next: that does not say whether it will ever come back.
 pub(crate) const NEW_FOR: Duration = Duration::from_secs(3600);
 
 /// The part of all bytes that layers in use may have, as a fraction.
 const IN_USE_SHARE: (u64, u64) = (3, 5);
 
-/// What is known of a layer.
+/// The facts about a layer that decide its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Bytes of the layer and its companions.
     pub(crate) bytes: u64,
-    /// When it was last opened, to the minute.
+    /// Time of its last open, to the minute.
     pub(crate) used: SystemTime,
-    /// When it was filled; `None` for one that has lost its index, whose time that is.
+    /// Time of its fill, which is that of its index; `None` when the index is lost.
     pub(crate) filled: Option<SystemTime>,
-    /// Whether some process has it open.
+    /// Set if some process has it open.
     pub(crate) open: bool,
-    /// Whether an image that is pinned has it.
+    /// Set if a pinned image has it.
     pub(crate) pinned: bool,
 }
 
-/// Why a layer is evicted before others or after them, in this order.
+/// The group that a layer is evicted with, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Standing {
@@ -58,7 +60,8 @@ impl Facts {
     }
 }
 
-/// The layers in the order in which they are evicted. Of those last used at the same time the one with the lesser key goes first.
+/// Orders layers as they are evicted. Among layers that were last used at the same time the one
+/// with the lesser key goes first.
 pub(crate) fn order<K: Ord>(layers: impl IntoIterator<Item = (K, Facts)>) -> Vec<(K, Facts, Standing)> {
     let mut layers: Vec<_> = layers.into_iter().collect();
     layers.sort_unstable_by(|(a, one), (b, other)| (Reverse(one.used), b).cmp(&(Reverse(other.used), a)));

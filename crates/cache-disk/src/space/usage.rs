@@ -1,29 +1,31 @@
-//! What is in the cache, and how much it takes.
+//! The layers and images in the cache, and how much they take.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cache_core::{Digest, Result};
 
-use crate::dir::directory::Handle;
-use crate::dir::scan::Files;
-use crate::failure::failure;
+use crate::config::DiskConfig;
+use crate::dir::directory::Directory;
+use crate::dir::handle::Handle;
+use crate::dir::scan::{Layers, scan};
 use crate::images::record::ImageRecord;
+use crate::images::records::Records;
+use crate::space::evict::Evictor;
 use crate::space::policy::Standing;
-use crate::space::quota::free_bytes;
-use crate::tier::{DiskTier, Store};
+use crate::space::quarantine::Quarantine;
 
-/// How much the cache takes, by [`DiskTier::usage`].
+/// How much the cache takes, by [`DiskTier::usage`](crate::DiskTier::usage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskUsage {
     /// How many layers there are.
     pub layers: u64,
-    /// Bytes of the layers and their companions, and of what is in quarantine.
+    /// Bytes of the layers and their companions, and of the quarantine.
     pub bytes: u64,
-    /// How many layers are in quarantine, which are none of `layers`.
+    /// How many layers are in quarantine. They are not among `layers`.
     pub quarantined_layers: u64,
-    /// Bytes of what is in quarantine.
+    /// Bytes of the quarantine.
     pub quarantined_bytes: u64,
     /// Bytes of the file system that this user may still write.
     pub free_bytes: u64,
@@ -33,7 +35,7 @@ pub struct DiskUsage {
     pub min_free_bytes: u64,
 }
 
-/// What is in the cache, by [`DiskTier::contents`].
+/// The content of the cache, by [`DiskTier::contents`](crate::DiskTier::contents).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DiskContents {
@@ -53,89 +55,97 @@ pub struct CachedLayer {
     pub digest: Digest,
     /// Bytes of the layer and its companions.
     pub bytes: u64,
-    /// When it was last opened, to the minute.
+    /// Time of its last open, to the minute.
     pub last_used: SystemTime,
-    /// When it was filled; `None` for one that has lost its index.
+    /// Time of its fill; `None` for one that has lost its index.
     pub filled: Option<SystemTime>,
-    /// Why it is evicted before others or after them.
+    /// The group that it is evicted with.
     pub standing: Standing,
 }
 
-impl DiskTier {
-    /// How much the cache takes. Looks at every file's length.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub async fn usage(&self) -> Result<DiskUsage> {
-        self.off_the_runtime_or("usage", Store::no_usage, |store, dir| store.usage(dir))
-            .await
-    }
-
-    /// What is in the cache. Looks at every file, whether a process has it open, and at the records of images; others go on meanwhile, and
-    /// what they change may show in one part of the answer and not in another. Records that cannot be read are warned of and left out.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub async fn contents(&self) -> Result<DiskContents> {
-        let nothing = |store: &Store| {
-            Ok(DiskContents {
-                usage: store.no_usage()?,
-                layers: Vec::new(),
-                images: Vec::new(),
-            })
-        };
-        self.off_the_runtime_or("contents", nothing, |store, dir| {
-            let files = store.scan(dir)?;
-            let usage = store.usage_of(dir, &files)?;
-            let candidates = store.candidates_of(dir, files).into_iter();
-            let layers = candidates.map(|candidate| CachedLayer {
-                digest: candidate.digest,
-                bytes: candidate.facts.bytes,
-                last_used: candidate.facts.used,
-                filled: candidate.facts.filled,
-                standing: candidate.standing,
-            });
-            Ok(DiskContents {
-                layers: layers.collect(),
-                images: store.readable_images(dir),
-                usage,
-            })
-        })
-        .await
-    }
+/// Measures and lists the layers and images of a directory.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    max_bytes: Option<u64>,
+    min_free_bytes: u64,
+    records: Arc<Records>,
+    quarantine: Arc<Quarantine>,
+    evictor: Arc<Evictor>,
 }
 
-impl Store {
-    pub(crate) fn usage(&self, dir: &Handle) -> Result<DiskUsage> {
-        self.usage_of(dir, &self.scan(dir)?)
+impl Inventory {
+    pub(crate) fn new(
+        config: &DiskConfig,
+        records: &Arc<Records>,
+        quarantine: &Arc<Quarantine>,
+        evictor: &Arc<Evictor>,
+    ) -> Self {
+        Self {
+            max_bytes: config.max_bytes,
+            min_free_bytes: config.min_free_bytes,
+            records: Arc::clone(records),
+            quarantine: Arc::clone(quarantine),
+            evictor: Arc::clone(evictor),
+        }
     }
 
-    /// That of a directory that is not there.
-    pub(crate) fn no_usage(&self) -> Result<DiskUsage> {
-        let free_bytes = self.directory.free_bytes_of_parent();
-        let free_bytes = free_bytes.map_err(|error| failure("examine the disk", error))?;
-        Ok(DiskUsage {
-            layers: 0,
-            bytes: 0,
-            quarantined_layers: 0,
-            quarantined_bytes: 0,
-            free_bytes,
-            max_bytes: self.config.max_bytes,
-            min_free_bytes: self.config.min_free_bytes,
-        })
+    /// Measures the directory, or the place where it would be. Blocks.
+    pub(crate) fn usage(&self, directory: &Directory) -> Result<DiskUsage> {
+        match directory.if_there()? {
+            Some(dir) => self.usage_of(&dir, &scan(&dir)?),
+            None => self.usage_of_none(directory),
+        }
     }
 
-    /// The same of what a scan has found.
-    pub(crate) fn usage_of(&self, dir: &Handle, layers: &BTreeMap<Digest, Files>) -> Result<DiskUsage> {
-        let quarantined = self.quarantined(dir);
+    /// Measures the layers that a scan has found. Blocks.
+    pub(crate) fn usage_of(&self, dir: &Handle, layers: &Layers) -> Result<DiskUsage> {
+        let quarantined = self.quarantine.total(dir);
         Ok(DiskUsage {
             layers: layers.values().filter(|files| files.layer.is_some()).count() as u64,
             bytes: layers.values().map(|files| files.bytes).sum::<u64>() + quarantined.bytes,
             quarantined_layers: quarantined.layers,
             quarantined_bytes: quarantined.bytes,
-            free_bytes: free_bytes(dir).map_err(|error| failure("examine the disk", error))?,
-            max_bytes: self.config.max_bytes,
-            min_free_bytes: self.config.min_free_bytes,
+            free_bytes: dir.free_bytes()?,
+            max_bytes: self.max_bytes,
+            min_free_bytes: self.min_free_bytes,
+        })
+    }
+
+    /// Lists the directory. Blocks.
+    pub(crate) fn contents(&self, directory: &Directory) -> Result<DiskContents> {
+        let Some(dir) = directory.if_there()? else {
+            return Ok(DiskContents {
+                usage: self.usage_of_none(directory)?,
+                layers: Vec::new(),
+                images: Vec::new(),
+            });
+        };
+        let files = scan(&dir)?;
+        let usage = self.usage_of(&dir, &files)?;
+        let candidates = self.evictor.candidates(&dir, files).into_iter();
+        let layers = candidates.map(|candidate| CachedLayer {
+            digest: candidate.digest,
+            bytes: candidate.facts.bytes,
+            last_used: candidate.facts.used,
+            filled: candidate.facts.filled,
+            standing: candidate.standing,
+        });
+        Ok(DiskContents {
+            layers: layers.collect(),
+            images: self.records.list_readable(&dir),
+            usage,
+        })
+    }
+
+    fn usage_of_none(&self, directory: &Directory) -> Result<DiskUsage> {
+        Ok(DiskUsage {
+            layers: 0,
+            bytes: 0,
+            quarantined_layers: 0,
+            quarantined_bytes: 0,
+            free_bytes: directory.free_bytes_of_parent()?,
+            max_bytes: self.max_bytes,
+            min_free_bytes: self.min_free_bytes,
         })
     }
 }

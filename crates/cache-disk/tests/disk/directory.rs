@@ -5,14 +5,14 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use cache_core::{ErrorKind, LayerSource, Tier};
-use cache_disk::{DiskTier, Peek, Verification};
+use cache_disk::{DiskConfig, Peek, Verification};
 use futures_util::StreamExt;
 use rustix::fs::IFlags;
 
-use crate::support::{Cache, Layer, fill, is_cached};
+use crate::support::{Cache, Layer, fill, gc, is_cached};
 
 fn refusal(dir: &Path) -> String {
-    let error = DiskTier::builder(dir).open().unwrap_err();
+    let error = DiskConfig::new(dir).open().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent);
     assert!(
         error
@@ -27,7 +27,7 @@ fn refusal(dir: &Path) -> String {
 fn a_directory_that_is_not_there_is_created_for_the_user_alone() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("a/b/clip");
-    let tier = DiskTier::builder(&dir).open().unwrap();
+    let tier = DiskConfig::new(&dir).open().unwrap();
     assert_eq!(tier.dir(), dir);
     for created in [&dir, &root.path().join("a")] {
         assert_eq!(
@@ -41,7 +41,7 @@ fn a_directory_that_is_not_there_is_created_for_the_user_alone() {
 async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("a/b/clip");
-    let config = DiskTier::builder(&dir).with_create(false).with_max_bytes(1000);
+    let config = DiskConfig::new(&dir).with_create(false).with_max_bytes(1000);
     let tier = config.open().unwrap();
     let layer = Layer::new(1, 100);
     let digest = layer.descriptor.digest;
@@ -58,7 +58,7 @@ async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers()
         assert_eq!((usage.layers, usage.bytes, usage.max_bytes), (0, 0, Some(1000)));
         assert!(usage.free_bytes > 0);
     }
-    assert_eq!(tier.gc(Some(0)).await.unwrap().layers, 0);
+    assert_eq!(gc(&tier, Some(0)).await.unwrap().layers, 0);
     assert_eq!(tier.clear().await.unwrap().layers, 0);
     assert!(!tier.remove(&digest).await.unwrap());
     assert!(!tier.quarantine(&digest).await.unwrap());
@@ -73,7 +73,7 @@ async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers()
     assert!(!root.path().join("a").exists());
 
     // Once there is one, it is seen, and can be written to.
-    fill(&DiskTier::builder(&dir).open().unwrap(), &layer).await;
+    fill(&DiskConfig::new(&dir).open().unwrap(), &layer).await;
     assert!(tier.open(&layer.descriptor).await.unwrap().is_some());
     assert!(tier.remove(&digest).await.unwrap());
 }
@@ -81,11 +81,11 @@ async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers()
 #[tokio::test]
 async fn a_directory_that_cannot_be_created_or_used_is_found_out_without_creating_it() {
     let root = tempfile::tempdir().unwrap();
-    let open = |dir: &Path| DiskTier::builder(dir).with_create(false).open();
+    let open = |dir: &Path| DiskConfig::new(dir).with_create(false).open();
     let tier = open(&root.path().join("clip")).unwrap();
     tier.check().await.unwrap();
     // One that would be created for a layer is not for this.
-    let created = DiskTier::builder(root.path().join("created")).open().unwrap();
+    let created = DiskConfig::new(root.path().join("created")).open().unwrap();
     fs::remove_dir_all(created.dir()).unwrap();
     created.check().await.unwrap();
     assert!(!created.dir().exists());

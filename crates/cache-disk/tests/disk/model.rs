@@ -7,7 +7,7 @@ use cache_core::{Claim, LayerWriter, Tier};
 use futures_util::TryStreamExt;
 use proptest::prelude::*;
 
-use crate::support::{Cache, Layer, is_cached, open, read_all};
+use crate::support::{Cache, Layer, gc, is_cached, open, read_all};
 
 const LAYERS: usize = 3;
 
@@ -142,7 +142,7 @@ async fn run(ops: &[Op], staging: bool) {
                 }
                 None => assert!(!committed.contains(&n)),
             },
-            Op::Gc => drop(tier.gc(None).await.unwrap()),
+            Op::Gc => drop(gc(&tier, None).await.unwrap()),
             Op::Reopen => tier = config.clone().open().unwrap(),
         }
     }
@@ -171,7 +171,7 @@ async fn run(ops: &[Op], staging: bool) {
             writer.abort().await.unwrap();
         }
     }
-    tier.gc(None).await.unwrap();
+    gc(&tier, None).await.unwrap();
     assert_eq!(
         cache.files(),
         Cache::files_of(&committed.iter().map(|n| &layers[*n]).collect::<Vec<_>>())

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use cache_core::ErrorKind;
-use cache_disk::DiskTier;
+use cache_disk::DiskConfig;
 
-use crate::support::{Cache, Layer, open, read_all, try_fill};
+use crate::support::{Cache, Layer, gc, open, read_all, try_fill};
 
 const DIR: &str = "CACHE_DISK_TEST_PRESSURE_DIR";
 const SEED: &str = "CACHE_DISK_TEST_PRESSURE_SEED";
@@ -37,7 +37,7 @@ async fn child_process() {
     let (Ok(dir), Ok(seed)) = (std::env::var(DIR), std::env::var(SEED)) else {
         return;
     };
-    let tier = DiskTier::builder(dir)
+    let tier = DiskConfig::new(dir)
         .with_min_free_bytes(0)
         .with_max_bytes(MAX_BYTES)
         .with_force_staging(std::env::var(STAGING).unwrap() == "true")
@@ -128,7 +128,7 @@ fn the_quota_holds_at_every_moment_however_many_processes_fill() {
             .enable_all()
             .build()
             .unwrap();
-        let report = runtime.block_on(tier.gc(None)).unwrap();
+        let report = runtime.block_on(gc(&tier, None)).unwrap();
         assert_eq!((report.removed_leftovers, report.removed_layers), (0, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use cache_core::{Claim, Tier};
-use cache_disk::DiskTier;
+use cache_disk::DiskConfig;
 
 use crate::support::{Cache, Layer, claim, fill, is_cached, open, read_all, try_fill, write};
 
@@ -46,7 +46,7 @@ async fn child_process() {
     };
     let layer = layer();
     let staging = role.contains("staging");
-    let tier = DiskTier::builder(dir)
+    let tier = DiskConfig::new(dir)
         .with_min_free_bytes(0)
         .with_force_staging(staging)
         .open()

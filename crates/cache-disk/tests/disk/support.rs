@@ -11,7 +11,7 @@ use cache_core::{
     Algorithm, Claim, Digest, LayerDescriptor, LayerIndex, LayerReader, LayerReaderExt, LayerSource,
     LayerWriter, Tier,
 };
-use cache_disk::{DiskConfig, DiskTier};
+use cache_disk::{DiskConfig, DiskTier, GcOptions, GcReport};
 use tempfile::TempDir;
 
 /// A layer as an image would describe it. Different seeds make different layers.
@@ -79,7 +79,7 @@ impl Cache {
     }
 
     pub(crate) fn config(&self) -> DiskConfig {
-        DiskTier::builder(self.dir()).with_min_free_bytes(0)
+        DiskConfig::new(self.dir()).with_min_free_bytes(0)
     }
 
     pub(crate) fn tier(&self) -> DiskTier {
@@ -182,6 +182,11 @@ pub(crate) async fn try_open(
 
 pub(crate) async fn open(tier: &DiskTier, layer: &Layer) -> Option<Arc<dyn LayerReader>> {
     try_open(tier, layer).await.unwrap()
+}
+
+/// Evicts until the layers take no more than `max_bytes`, or, without, until the limits are kept.
+pub(crate) async fn gc(tier: &DiskTier, max_bytes: impl Into<Option<u64>>) -> cache_core::Result<GcReport> {
+    tier.gc_with(GcOptions::default().with_max_bytes(max_bytes)).await
 }
 
 pub(crate) async fn is_cached(tier: &DiskTier, layer: &Layer) -> bool {

@@ -6,7 +6,7 @@ use cache_core::{ErrorKind, LayerDescriptor, LayerSource, Tier};
 use cache_testkit::crash::Call;
 
 use super::script::{LAYERS, layer};
-use crate::support::{Cache, fill, read_all};
+use crate::support::{Cache, fill, gc, read_all};
 
 /// What has been said of layers, by their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +118,7 @@ pub(super) async fn check(cache: &Cache, history: &History) {
     for number in &history.rotten {
         tier.remove(layer(*number).digest()).await.unwrap();
     }
-    tier.gc(None).await.unwrap();
+    gc(&tier, None).await.unwrap();
     let left = cache.files();
     for name in &left {
         // Before the layers that it is about are filled again.

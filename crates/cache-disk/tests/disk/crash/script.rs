@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use cache_core::{Claim, Tier};
-use cache_disk::{DiskTier, ImageRecord};
+use cache_disk::{DiskConfig, DiskTier, ImageRecord};
 use cache_testkit::crash::{Call, Strace};
 
 use super::check::History;
-use crate::support::{Cache, Layer};
+use crate::support::{Cache, Layer, gc};
 
 const SCRIPT: &str = "CACHE_DISK_TEST_SCRIPT";
 const DIR: &str = "CACHE_DISK_TEST_SCRIPT_DIR";
@@ -153,7 +153,7 @@ fn process() {
         return;
     };
     let max_bytes = std::env::var(MAX_BYTES).ok().map(|max| max.parse().unwrap());
-    let config = DiskTier::builder(dir)
+    let config = DiskConfig::new(dir)
         .with_min_free_bytes(0)
         .with_max_bytes(max_bytes)
         .with_force_staging(std::env::var(STAGING).unwrap() == "true");
@@ -195,7 +195,7 @@ async fn perform(tier: &DiskTier, operation: &str) -> cache_core::Result<()> {
             tier.record_image(image.with_pinned(true)).await
         }
         "unpin" => tier.unpin_image("image", "linux/amd64").await.map(drop),
-        "gc" => tier.gc(Some(number)).await.map(drop),
+        "gc" => gc(tier, Some(number)).await.map(drop),
         "clear" => tier.clear().await.map(drop),
         other => panic!("there is no operation {other}"),
     }
