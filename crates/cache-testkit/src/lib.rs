@@ -43,6 +43,7 @@
 pub mod crash;
 mod documented;
 mod fault;
+mod json_page;
 pub mod laws;
 mod log;
 mod proxy;
@@ -52,6 +53,7 @@ pub mod sim;
 
 pub use documented::documented;
 pub use fault::Fault;
+pub use json_page::check_json_page;
 pub use log::Log;
 pub use proxy::{FaultProxy, Traffic};
 pub use recorded::Recorded;

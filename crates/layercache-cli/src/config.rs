@@ -1,25 +1,25 @@
-//! `config`: what is in effect, what could be set, and whether each part answers.
+//! `config`: shows the settings in effect and those that could be set, and asks each source.
 
-use anyhow::{Result, bail};
-use layercache::core::Copying;
-use layercache::{Answer, Kinds, SourceCheck};
-use serde_json::{Value, json};
+use anyhow::Result;
+use layercache::Kinds;
+use layercache::ops::{self, CheckAnswer, CheckedSource, copying_name, error_line};
 
 use super::args::{Global, Json};
 use super::context::{Context, configuration, placed};
 use super::output;
 
-/// Prints the effective configuration. Makes nothing of it: it is for looking into what does not work.
+/// Prints the effective configuration. Assembles nothing, so that it works where that fails.
 pub(super) fn show(global: &Global, format: &Json) -> Result<()> {
     let kinds = Kinds::builtin();
     let builder = configuration(global, &kinds)?;
     let shown = builder
         .show(&kinds)
         .map_err(|error| placed(global, &builder, error))?;
-    match format.json {
-        true => output::json(&shown),
-        false => output::write(shown.to_string().as_bytes()),
-    }
+    let text = match format.json {
+        true => format!("{}\n", serde_json::to_string(&shown)?),
+        false => shown.to_string(),
+    };
+    output::write(text.as_bytes())
 }
 
 /// Prints a configuration file with every key.
@@ -28,66 +28,23 @@ pub(super) fn example() -> Result<()> {
 }
 
 pub(super) async fn check(context: &Context, format: Json) -> Result<()> {
-    let sources = context.stack.check().await;
+    let checked = ops::check(&context.stack).await;
     if format.json {
-        let sources: Vec<_> = sources.iter().map(to_json).collect();
-        output::json(&json!({ "sources": sources }))?;
+        output::json(&checked)?;
     } else {
-        let lines: String = sources.iter().map(to_lines).collect();
+        let lines: String = checked.sources.iter().map(to_lines).collect();
         output::write(lines.as_bytes())?;
     }
-    warn_of_what_is_never_filled(context, &sources);
-    let failed = sources.iter().filter_map(|source| match &source.answer {
-        Answer::Failed(_) => Some(format!("`{}`", source.name)),
-        _ => None,
-    });
-    let failed: Vec<_> = failed.collect();
-    if !failed.is_empty() {
-        bail!("{} cannot be used now", failed.join(", "));
-    }
-    Ok(())
+    output::end(checked.failure())
 }
 
-/// A tier behind a source that has every layer: that is asked first, and copied into what stands in front of it.
-fn warn_of_what_is_never_filled(context: &Context, sources: &[SourceCheck]) {
-    let mut origin = None;
-    for source in sources {
-        match origin {
-            None if context.stack.is_origin(&source.name) => origin = Some(&source.name),
-            Some(origin) if source.takes_layers => tracing::warn!(
-                tier = source.name,
-                behind = origin,
-                "the tier stands behind an origin, so no layer of that is ever kept in it: move it in front"
-            ),
-            _ => {}
-        }
-    }
-}
-
-fn to_json(source: &SourceCheck) -> Value {
-    let (answer, error) = match &source.answer {
-        Answer::Answered => ("ok", None),
-        Answer::Failed(error) => ("failed", Some(output::error_line(error))),
-        Answer::NotAsked => ("not asked", None),
-    };
-    json!({
-        "name": source.name,
-        "kind": source.kind,
-        "description": source.description,
-        "fill": source.fill.map(copying),
-        "write_back": source.write_back.map(copying),
-        "lease": source.leases,
-        "answer": answer,
-        "error": error,
-    })
-}
-
-/// The source and its answer, and below what can be said of it.
-fn to_lines(source: &SourceCheck) -> String {
-    let answer = match &source.answer {
-        Answer::Answered => "ok".to_owned(),
-        Answer::Failed(error) => format!("failed: {}", output::error_line(error)),
-        Answer::NotAsked => "not asked".to_owned(),
+/// Puts a source into words: its answer, and its facts below.
+fn to_lines(source: &CheckedSource) -> String {
+    let answer = match (source.answer, &source.error) {
+        (CheckAnswer::Ok, _) => "ok".to_owned(),
+        (CheckAnswer::NotAsked, _) => "not asked".to_owned(),
+        (CheckAnswer::Failed, Some(error)) => format!("failed: {}", error_line(error)),
+        (CheckAnswer::Failed, None) => "failed".to_owned(),
     };
     let mut line = format!("{}  {answer}\n", source.name);
     let mut about = |key: &str, value: &str| line.push_str(&format!("  {key:<11} {value}\n"));
@@ -96,19 +53,11 @@ fn to_lines(source: &SourceCheck) -> String {
         about("at", &source.description);
     }
     if let Some(fill) = source.fill {
-        about("fill", copying(fill));
+        about("fill", copying_name(fill));
     }
     if let Some(write_back) = source.write_back {
-        about("write_back", copying(write_back));
-        about("lease", if source.leases { "yes" } else { "no" });
+        about("write_back", copying_name(write_back));
+        about("lease", if source.lease { "yes" } else { "no" });
     }
     line
-}
-
-pub(super) fn copying(copying: Copying) -> &'static str {
-    match copying {
-        Copying::Background => "background",
-        Copying::Inline => "inline",
-        Copying::Off => "off",
-    }
 }

@@ -1,10 +1,11 @@
-//! What every command needs: the stack, the platform, the terminal.
+//! The context of every command: the stack, the platform, the terminal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use layercache::core::ErrorKind;
+use layercache::ops::{self, Event, Progress};
 use layercache::registry::{Image, ImageLocation, Platform};
 use layercache::tree::ImageTree;
 use layercache::{ConfigBuilder, ConfigError, Kinds, SetBy, Stack};
@@ -16,7 +17,7 @@ use super::progress::Bars;
 pub(crate) struct Context {
     /// Shared with the server of the metrics.
     pub(crate) stack: Arc<Stack>,
-    /// Asked for in so many words.
+    /// The platform that was asked for in so many words.
     platform: Option<Platform>,
     pub(crate) bars: Bars,
 }
@@ -41,21 +42,26 @@ impl Context {
         })
     }
 
-    /// The platform that was asked for in so many words.
+    /// Returns the platform that was asked for in so many words.
     pub(crate) fn platform(&self) -> Option<&Platform> {
         self.platform.as_ref()
     }
 
+    /// Finds an image and its layers.
     pub(crate) async fn resolve(&self, location: &ImageLocation) -> Result<Image> {
-        let wanted = self.platform.clone().unwrap_or_else(Platform::host);
-        let image = self.stack.resolve(location, &wanted).await;
-        let image = image.with_context(|| location.to_string())?;
-        // An image without an index is for what it is for. Reading it is no mistake, unless another was asked for.
-        let found = &image.platform;
-        if self.platform.is_some() && !may_be_for(&wanted, found) {
-            bail!("{location}: the image is for {found}, not for {wanted}");
-        }
-        Ok(image)
+        Ok(ops::resolve(&self.stack, location, self.platform()).await?)
+    }
+
+    /// Runs an operation on the stack: draws its progress, and prints with `print` the reports that
+    /// it tells. The operation is dropped when nothing can be printed any more.
+    pub(crate) async fn run<T>(
+        &self,
+        print: impl Fn(Event<'_>) -> Result<()> + Send + Sync,
+        operation: impl AsyncFnOnce(&Stack, &dyn Progress) -> T,
+    ) -> Result<T> {
+        self.bars
+            .show(print, async |progress| operation(&self.stack, progress).await)
+            .await
     }
 
     /// The image and its file tree.
@@ -65,13 +71,6 @@ impl Context {
         let tree = tree.with_context(|| location.to_string())?;
         Ok((image, tree))
     }
-}
-
-/// Whether an image that says it is for `found` may be meant by `wanted`: it may not say at all.
-pub(super) fn may_be_for(wanted: &Platform, found: &Platform) -> bool {
-    let unknown = found.os().is_empty() || found.architecture().is_empty();
-    let same = wanted.os() == found.os() && wanted.architecture() == found.architecture();
-    unknown || same || wanted.runs(found)
 }
 
 /// The configuration file that is to be read.
@@ -140,25 +139,4 @@ fn variable(name: &str) -> Option<PathBuf> {
 fn text<'a>(path: &'a Path, argument: &str) -> Result<&'a str> {
     path.to_str()
         .with_context(|| format!("{argument}: the path is not valid UTF-8"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_runs_there_or_does_not_say_may_be_meant() {
-        let wanted: Platform = "linux/arm64".parse().unwrap();
-        for (os, architecture, variant, may) in [
-            ("linux", "arm64", "v8", true),
-            ("linux", "arm64", "v9", true),
-            ("linux", "arm", "v7", true),
-            ("", "", "", true),
-            ("linux", "amd64", "", false),
-            ("windows", "arm64", "", false),
-        ] {
-            let found = Platform::new(os, architecture, variant);
-            assert_eq!(may_be_for(&wanted, &found), may, "{found}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use layercache::core::{Copying, ErrorKind};
+use layercache::ops::{copying_name, error_line};
 use layercache::tree::{Entry, Follow};
 use layercache::{Asked, Explanation, Finding, KnownTree, Plan, ReadCost, Reading};
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ fn what_was_found(asked: &Asked, explanation: &Explanation) -> String {
         (Finding::Absent, _) => "lacks it, and gets no copy".to_owned(),
         (Finding::Refused(error), _) => format!("lacks it, and takes no copy: {}", output::reason(error)),
         (Finding::Failed(error), _) if error.kind() == ErrorKind::Invalid => {
-            format!("refuses the image: {}", output::error_line(error))
+            format!("refuses the image: {}", error_line(error))
         }
         (Finding::Failed(error), _) => format!("passed over: {}", output::reason(error)),
         (Finding::Present | Finding::NotAsked, None) => "has it".to_owned(),
@@ -114,7 +115,7 @@ fn layer_to_json(explanation: &Explanation) -> Value {
     let copies = plan.map_or(&[][..], |plan| &plan.copies);
     let copies: Vec<_> = copies
         .iter()
-        .map(|copy| json!({ "tier": copy.tier, "when": super::config::copying(copy.when) }))
+        .map(|copy| json!({ "tier": copy.tier, "when": copying_name(copy.when) }))
         .collect();
     let reading = plan.map(|plan| match plan.reading {
         Reading::InPlace(_) => "in place",
@@ -143,8 +144,8 @@ fn asked_to_json(asked: &Asked) -> Value {
         Finding::Present => ("present", None),
         Finding::Unverified => ("unverified", None),
         Finding::Absent => ("absent", None),
-        Finding::Refused(error) => ("refused", Some(output::error_line(error))),
-        Finding::Failed(error) => ("failed", Some(output::error_line(error))),
+        Finding::Refused(error) => ("refused", Some(error_line(error))),
+        Finding::Failed(error) => ("failed", Some(error_line(error))),
         Finding::NotAsked => ("not asked", None),
     };
     json!({

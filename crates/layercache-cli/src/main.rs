@@ -1,14 +1,12 @@
 //! The program `layercache`: parses arguments, runs one command, and prints its report.
 
 mod args;
-mod brought;
 mod cache;
 mod cat;
 mod config;
 mod context;
 mod demo;
 mod explain;
-mod images;
 mod inspect;
 mod logging;
 mod ls;
@@ -95,7 +93,7 @@ async fn execute(arguments: Arguments) -> Result<()> {
         .await;
     // However it ended.
     let written = match &global.stats {
-        Some(path) => stats::report(&context.stack).and_then(|figures| stats::write(&figures, path)),
+        Some(path) => stats::write_of(&context.stack, path),
         None => Ok(()),
     };
     ended.and(written)
@@ -140,6 +138,6 @@ fn with_all_told(command: clap::Command) -> clap::Command {
 
 /// One line with all causes.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("layercache: {}", output::one_line(error));
+    eprintln!("layercache: {}", layercache::ops::error_line(error.as_ref()));
     error.downcast_ref::<Stop>().map_or(ExitCode::FAILURE, Stop::code)
 }

@@ -66,6 +66,8 @@ mod assembly;
 mod config;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(all(feature = "disk", feature = "registry"))]
+pub mod ops;
 mod trees;
 
 pub use assembly::{

@@ -1,40 +1,46 @@
-//! Layers that were wrong, fetched anew from wherever they can be had.
+//! Fetches layers that were wrong anew, from wherever they can be had.
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use layercache::core::{Digest, Error, ErrorKind, LayerDescriptor, LayerSource};
-use layercache::disk::{DiskTier, ImageRecord};
-use layercache::registry::{ImageLocation, Platform};
+use cache_core::{Digest, ErrorKind, LayerDescriptor, LayerSource};
+use cache_disk::{DiskTier, ImageRecord};
+use registry::{ImageLocation, Platform};
 
-use super::{Context, pull};
+use super::error::{NotRefetched, OpsError, Place};
+use super::progress::Progress;
+use super::pull::bring_layer;
+use crate::Stack;
 
-/// How many images are looked up for one layer.
+/// Images that are looked up for one layer, at most.
 const MAX_IMAGES: usize = 8;
 
-/// What fetches them, one after the other.
+/// Fetches layers anew, one after the other.
 pub(super) struct Refetch<'a> {
-    context: &'a Context,
+    stack: &'a Stack,
+    progress: &'a dyn Progress,
     /// Registries that were not to be reached: none is waited for once more.
     silent: BTreeSet<String>,
 }
 
 impl<'a> Refetch<'a> {
-    pub(super) fn new(context: &'a Context) -> Self {
+    pub(super) fn new(stack: &'a Stack, progress: &'a dyn Progress) -> Self {
         Self {
-            context,
+            stack,
+            progress,
             silent: BTreeSet::new(),
         }
     }
 
-    /// Fetches a layer into a directory: from a tier that needs not know of which image it is, which a diff ID proves right, or as one of an
-    /// image that is remembered.
+    /// Fetches a layer into a directory.
+    ///
+    /// With a diff ID, which proves the layer right, a tier that has it will do. Otherwise the
+    /// layer is fetched as one of an image that is remembered.
     pub(super) async fn layer(
         &mut self,
         disk: &DiskTier,
         digest: &Digest,
         diff_id: Option<Digest>,
-    ) -> Result<()> {
+    ) -> Result<(), OpsError> {
         let mut alone = LayerDescriptor::new(*digest);
         alone.diff_id = diff_id;
         let mut failed = None;
@@ -53,18 +59,18 @@ impl<'a> Refetch<'a> {
             let (location, host) = match location(image) {
                 Ok(found) => found,
                 Err(error) => {
-                    failed = Some(error);
+                    failed = Some(error.into());
                     continue;
                 }
             };
             if host.as_ref().is_some_and(|host| self.silent.contains(host)) {
-                failed = Some(anyhow!("{location}: the registry could not be reached before"));
+                failed = Some(NotRefetched::SilentRegistry(location).into());
                 continue;
             }
             asked += 1;
             let found = self.find(image, &location, digest).await;
             if let (Err(error), Some(host)) = (&found, host)
-                && is_outage(error)
+                && error.kind() == Some(ErrorKind::Unavailable)
             {
                 self.silent.insert(host);
             }
@@ -74,7 +80,7 @@ impl<'a> Refetch<'a> {
             };
             match brought {
                 Ok(brought) => return brought.end(),
-                // Why an image could not give it says more than that nobody else has it.
+                // The reason of an image says more than the absence of the layer elsewhere.
                 Err(error) => failed = Some(error),
             }
         }
@@ -84,55 +90,58 @@ impl<'a> Refetch<'a> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Err(failed.unwrap_or_else(|| anyhow!("no image is remembered that has the layer")))
+        Err(failed.unwrap_or_else(|| NotRefetched::NoImage.into()))
     }
 
-    async fn bring(&self, disk: &DiskTier, layer: &LayerDescriptor) -> Result<Brought> {
-        pull::bring_layer(self.context, layer).await?;
+    async fn bring(&self, disk: &DiskTier, layer: &LayerDescriptor) -> Result<Brought, OpsError> {
+        bring_layer(self.stack, layer, self.progress).await?;
         if disk.open(layer).await?.is_some() {
             return Ok(Brought::Here);
         }
         // Directories other than the first one are filled in the background.
-        self.context.stack.cache().flush().await;
+        self.stack.cache().flush().await;
         let there = disk.open(layer).await?.is_some();
         Ok(if there { Brought::Here } else { Brought::Elsewhere })
     }
 
-    /// The layer as the image describes it.
+    /// Finds the layer as the image describes it.
     async fn find(
         &self,
         image: &ImageRecord,
         location: &ImageLocation,
         digest: &Digest,
-    ) -> Result<LayerDescriptor> {
+    ) -> Result<LayerDescriptor, OpsError> {
         let platform = image.platform.parse().unwrap_or_else(|_| Platform::host());
-        let found = self.context.stack.resolve(location, &platform).await;
-        let found = found.with_context(|| location.to_string())?;
+        let found = self.stack.resolve(location, &platform).await.at(|| location)?;
         let layer = found.layers.into_iter().find(|layer| layer.digest == *digest);
-        layer.with_context(|| format!("{location} has no layer {digest} any more"))
+        layer.ok_or_else(|| {
+            NotRefetched::NoLayer {
+                image: location.clone(),
+                layer: *digest,
+            }
+            .into()
+        })
     }
 }
 
-/// Where a layer is that could be had.
+/// The place of a layer that could be had.
 enum Brought {
     Here,
     Elsewhere,
 }
 
 impl Brought {
-    fn end(self) -> Result<()> {
+    fn end(self) -> Result<(), OpsError> {
         match self {
             Self::Here => Ok(()),
-            Self::Elsewhere => bail!(
-                "it can be had, but this directory has not taken it: it has no room for it, or a tier in front of it has the layer"
-            ),
+            Self::Elsewhere => Err(NotRefetched::Elsewhere.into()),
         }
     }
 }
 
-/// Where an image is, and the registry that has to answer for it. Its manifest is asked for by its digest where it has one: a tag may mean
-/// another by now.
-fn location(image: &ImageRecord) -> Result<(ImageLocation, Option<String>)> {
+/// Returns the location of an image, and the host that has to answer for it where that is a
+/// registry. A manifest with a digest is asked for by that: a tag may mean another one by now.
+fn location(image: &ImageRecord) -> cache_core::Result<(ImageLocation, Option<String>)> {
     let location: ImageLocation = image.name.parse()?;
     let ImageLocation::Registry(reference) = &location else {
         return Ok((location, None));
@@ -143,10 +152,4 @@ fn location(image: &ImageRecord) -> Result<(ImageLocation, Option<String>)> {
         None => location,
     };
     Ok((by_digest, Some(host)))
-}
-
-fn is_outage(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::Unavailable)
 }
