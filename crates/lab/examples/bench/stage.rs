@@ -31,6 +31,7 @@ enum Name {
 
 #[derive(Args)]
 pub(crate) struct Stage {
+    #[arg(long)]
     name: Name,
     /// The compressed blob, gzip or zstd.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! How throughput grows with what goes on at once.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -39,16 +39,10 @@ pub(super) fn measure(setup: &Setup, runs: usize) -> Result<Growth> {
             setup.clear("cold")?;
             let limit = format!("max_concurrent_fills = {at_once}\n");
             let config = setup.config("fills", &[&limit, &setup.disk("cold")])?;
-            let first = at_once.to_string();
-            let figures = setup.work([
+            let figures = setup.work(
                 "fill",
-                "--config",
-                &config.to_string_lossy(),
-                "--image",
-                &image,
-                "--first",
-                &first,
-            ])?;
+                &[("config", &config), ("image", &image), ("first", &at_once)],
+            )?;
             let mib = (at_once * SLICE_LEN) as f64 / f64::from(1 << 20);
             Ok((mib / figures.seconds, figures.cpu_seconds / figures.seconds))
         })?);
@@ -57,24 +51,16 @@ pub(super) fn measure(setup: &Setup, runs: usize) -> Result<Growth> {
     for at_once in READERS {
         reads.push(point(at_once, runs, || {
             let config = setup.config("warm", &[&setup.disk("warm")])?;
-            let (layout, readers, count) = (setup.layout("gzip"), at_once.to_string(), READS.to_string());
-            let figures = setup.work([
-                "read",
-                "--config",
-                &config.to_string_lossy(),
-                "--image",
-                &layout,
-                "--via",
-                "layer",
-                "--order",
-                "random",
-                "--len",
-                "4096",
-                "--count",
-                &count,
-                "--readers",
-                &readers,
-            ])?;
+            let options: [(&str, &dyn Display); 7] = [
+                ("config", &config),
+                ("image", &setup.layout("gzip")),
+                ("via", &"layer"),
+                ("order", &"random"),
+                ("len", &4096),
+                ("count", &READS),
+                ("readers", &at_once),
+            ];
+            let figures = setup.work("read", &options)?;
             Ok((
                 READS as f64 / figures.seconds,
                 figures.cpu_seconds / figures.seconds,

@@ -60,11 +60,13 @@ pub(super) fn rows() -> Vec<Row> {
 fn fill(setup: &Setup, tag: &str, layer: &Layer) -> Result<f64> {
     setup.clear("cold")?;
     let config = setup.config("cold", &[&setup.disk("cold"), &setup.registry()])?;
-    let (image, number) = (setup.image(tag), layer.number.to_string());
-    let config = config.to_string_lossy();
-    let figures = setup.time_work(["fill", "--config", &config, "--image", &image, "--layer", &number])?;
+    let image = setup.image(tag);
+    let figures = setup.work(
+        "fill",
+        &[("config", &config), ("image", &image), ("layer", &layer.number)],
+    )?;
     ensure!(figures.inflates == 1, "{} inflates", figures.inflates);
-    Ok(figures.seconds)
+    Ok(figures.process_seconds)
 }
 
 fn cold<'a>(setup: &'a Setup, tag: &'static str, inflate: &'static str) -> Result<Pair<'a>> {
@@ -90,12 +92,7 @@ fn cold_image(setup: &Setup) -> Result<Pair<'_>> {
         move || {
             setup.clear("cold")?;
             let config = setup.config("cold", &[&setup.disk("cold"), &setup.registry()])?;
-            setup.time_binary([
-                "--config".as_ref(),
-                config.as_os_str(),
-                "pull".as_ref(),
-                ours.as_ref(),
-            ])
+            setup.time_binary(["--config", &config, "pull", &ours])
         },
         move || {
             setup.clear("containerd")?;
@@ -108,24 +105,29 @@ fn cold_image(setup: &Setup) -> Result<Pair<'_>> {
 fn old_way(setup: &Setup) -> Result<Pair<'_>> {
     let layer = setup.base("gzip");
     let read = move |config: &str, inflates: u64| {
-        let (image, number) = (setup.image("gzip"), layer.number.to_string());
-        let (times, len) = (READS.to_string(), layer.len.to_string());
-        let figures = setup.time_work([
-            "again", "--config", config, "--image", &image, "--layer", &number, "--times", &times, "--len",
-            &len,
-        ])?;
+        let image = setup.image("gzip");
+        let figures = setup.work(
+            "again",
+            &[
+                ("config", &config),
+                ("image", &image),
+                ("layer", &layer.number),
+                ("times", &READS),
+                ("len", &layer.len),
+            ],
+        )?;
         ensure!(figures.inflates == inflates, "{} inflates", figures.inflates);
-        Ok(figures.seconds)
+        Ok(figures.process_seconds)
     };
     Pair::new(
         move || {
             setup.clear("cold")?;
             let config = setup.config("cold", &[&setup.disk("cold"), &setup.registry()])?;
-            read(&config.to_string_lossy(), 1)
+            read(&config, 1)
         },
         move || {
             let config = setup.config("alone", &[&setup.registry()])?;
-            read(&config.to_string_lossy(), READS)
+            read(&config, READS)
         },
     )
 }
@@ -137,31 +139,45 @@ fn first_byte(setup: &Setup) -> Result<Pair<'_>> {
             setup.clear("cold")?;
             let early = "early_reads = true\n";
             let config = setup.config("early", &[early, &setup.disk("cold"), &setup.registry()])?;
-            let (config, image) = (config.to_string_lossy().into_owned(), setup.image("gzip"));
-            let (number, len) = (layer.number.to_string(), layer.len.to_string());
-            let figures = setup.work([
-                "first", "--config", &config, "--image", &image, "--layer", &number, "--at", "0.1", "--len",
-                &len,
-            ])?;
-            Ok(figures.seconds)
+            first_read(setup, &config, &setup.image("gzip"), layer, 0.1)
         },
         move || fill(setup, "gzip", layer),
     )
 }
 
+/// Seconds until 4 KiB at a part of the layer's length are read.
+pub(super) fn first_read(setup: &Setup, config: &str, image: &str, layer: &Layer, at: f64) -> Result<f64> {
+    let figures = setup.work(
+        "first",
+        &[
+            ("config", &config),
+            ("image", &image),
+            ("layer", &layer.number),
+            ("at", &at),
+            ("len", &layer.len),
+        ],
+    )?;
+    Ok(figures.seconds)
+}
+
 fn stampede(setup: &Setup) -> Result<Pair<'_>> {
     let layer = setup.base("gzip");
-    let tasks = move |tasks: &str| {
+    let tasks = move |tasks: u64| {
         setup.clear("cold")?;
         let config = setup.config("cold", &[&setup.disk("cold"), &setup.registry()])?;
-        let (config, image) = (config.to_string_lossy().into_owned(), setup.image("gzip"));
-        let (number, len) = (layer.number.to_string(), layer.len.to_string());
-        let figures = setup.work([
-            "stampede", "--config", &config, "--image", &image, "--layer", &number, "--tasks", tasks,
-            "--len", &len,
-        ])?;
+        let image = setup.image("gzip");
+        let figures = setup.work(
+            "stampede",
+            &[
+                ("config", &config),
+                ("image", &image),
+                ("layer", &layer.number),
+                ("tasks", &tasks),
+                ("len", &layer.len),
+            ],
+        )?;
         ensure!(figures.inflates == 1, "{} inflates", figures.inflates);
         Ok(figures.seconds)
     };
-    Pair::new(move || tasks("1000"), move || tasks("1"))
+    Pair::new(move || tasks(1000), move || tasks(1))
 }

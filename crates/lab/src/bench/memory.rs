@@ -25,7 +25,7 @@ pub(super) fn measure(setup: &Setup) -> Result<Vec<Peak>> {
     let mut peak = |what: String, image: &str| -> Result<()> {
         setup.clear("cold")?;
         let config = setup.config("cold", &[&setup.disk("cold"), &setup.registry()])?;
-        let figures = setup.work(["fill", "--config", &config.to_string_lossy(), "--image", image])?;
+        let figures = setup.work("fill", &[("config", &config), ("image", &image)])?;
         peaks.push(Peak {
             what,
             bytes: figures.peak_rss_bytes,
@@ -52,23 +52,18 @@ pub(super) fn measure(setup: &Setup) -> Result<Vec<Peak>> {
         &slices.reference(),
     )?;
     let config = setup.config("cold", &[&setup.disk("cold")])?;
-    let readers = setup.work([
+    let readers = setup.work(
         "read",
-        "--config",
-        &config.to_string_lossy(),
-        "--image",
-        &slices.reference(),
-        "--via",
-        "layer",
-        "--order",
-        "random",
-        "--len",
-        "65536",
-        "--count",
-        "64000",
-        "--readers",
-        "64",
-    ])?;
+        &[
+            ("config", &config),
+            ("image", &slices.reference()),
+            ("via", &"layer"),
+            ("order", &"random"),
+            ("len", &65536),
+            ("count", &64000),
+            ("readers", &64),
+        ],
+    )?;
     peaks.push(Peak {
         what: format!("64 readers on {SLICES} layers"),
         bytes: readers.peak_rss_bytes,

@@ -1,5 +1,6 @@
 //! Reads of layers that are there.
 
+use std::fmt::Display;
 use std::fs;
 
 use anyhow::{Result, ensure};
@@ -14,28 +15,28 @@ pub(super) fn rows() -> Vec<Row> {
             ours: "`read_at` 4 KiB random, page cache warm",
             reference: "bare `pread` loop on the same file",
             goal: 1.25,
-            prepare: |setup| reads(setup, "random", 4 << 10, 1_000_000, [1, 1], &[]),
+            prepare: |setup| reads(setup, "random", 4 << 10, 1_000_000, [1, 1], false),
         },
         Row {
             name: "warm-1m",
             ours: "sequential 1 MiB reads",
             reference: "bare `pread` loop",
             goal: 1.05,
-            prepare: |setup| reads(setup, "sequential", 1 << 20, 5_000, [1, 1], &[]),
+            prepare: |setup| reads(setup, "sequential", 1 << 20, 5_000, [1, 1], false),
         },
         Row {
             name: "warm-64",
             ours: "64 tasks random 64 KiB",
             reference: "the same with 2 threads of `pread`",
             goal: 1.15,
-            prepare: |setup| reads(setup, "random", 64 << 10, 128_000, [64, 2], &[]),
+            prepare: |setup| reads(setup, "random", 64 << 10, 128_000, [64, 2], false),
         },
         Row {
             name: "uncached-4k",
             ours: "random 4 KiB, page cache dropped",
             reference: "`pread`, the same",
             goal: 1.25,
-            prepare: |setup| reads(setup, "random", 4 << 10, 4_000, [1, 1], &["--uncached"]),
+            prepare: |setup| reads(setup, "random", 4 << 10, 4_000, [1, 1], true),
         },
         Row {
             name: "open-warm",
@@ -61,9 +62,9 @@ fn reads<'a>(
     len: u64,
     count: u64,
     readers: [u64; 2],
-    more: &'static [&'static str],
+    uncached: bool,
 ) -> Result<Pair<'a>> {
-    let read = move |via: &'static str, readers: u64| read(setup, via, order, len, count, readers, more);
+    let read = move |via: &'static str, readers: u64| read(setup, via, order, len, count, readers, uncached);
     Pair::new(
         move || read("layer", readers[0]),
         move || read("pread", readers[1]),
@@ -78,44 +79,39 @@ pub(super) fn read(
     len: u64,
     count: u64,
     readers: u64,
-    more: &[&str],
+    uncached: bool,
 ) -> Result<f64> {
     let config = setup.config("warm", &[&setup.disk("warm")])?;
-    let (config, image) = (config.to_string_lossy().into_owned(), setup.layout("gzip"));
-    let number = setup.largest("gzip").number.to_string();
-    let numbers = [len, count, readers].map(|number| number.to_string());
-    let mut arguments = vec![
-        "read",
-        "--config",
-        &config,
-        "--image",
-        &image,
-        "--layer",
-        &number,
-        "--via",
-        via,
-        "--order",
-        order,
-        "--len",
-        &numbers[0],
-        "--count",
-        &numbers[1],
-        "--readers",
-        &numbers[2],
+    let (image, number) = (setup.layout("gzip"), setup.largest("gzip").number);
+    let mut options: Vec<(&str, &dyn Display)> = vec![
+        ("config", &config),
+        ("image", &image),
+        ("layer", &number),
+        ("via", &via),
+        ("order", &order),
+        ("len", &len),
+        ("count", &count),
+        ("readers", &readers),
     ];
-    arguments.extend(more);
-    Ok(setup.work(arguments)?.seconds / count as f64)
+    options.extend(uncached.then_some(("uncached", &"" as &dyn Display)));
+    Ok(setup.work("read", &options)?.seconds / count as f64)
 }
 
 fn opens(setup: &Setup) -> Result<Pair<'_>> {
     const COUNT: u64 = 50_000;
     let open = move |via: &'static str| {
         let config = setup.config("warm", &[&setup.disk("warm")])?;
-        let (config, image) = (config.to_string_lossy().into_owned(), setup.layout("gzip"));
-        let count = COUNT.to_string();
-        let figures = setup.work([
-            "open", "--config", &config, "--image", &image, "--layer", "0", "--via", via, "--count", &count,
-        ])?;
+        let image = setup.layout("gzip");
+        let figures = setup.work(
+            "open",
+            &[
+                ("config", &config),
+                ("image", &image),
+                ("layer", &0),
+                ("via", &via),
+                ("count", &COUNT),
+            ],
+        )?;
         Ok(figures.seconds / COUNT as f64)
     };
     Pair::new(move || open("layer"), move || open("pread"))
@@ -123,21 +119,17 @@ fn opens(setup: &Setup) -> Result<Pair<'_>> {
 
 fn start(setup: &Setup) -> Result<Pair<'_>> {
     let populated = |name: &'static str, count: u64| -> Result<_> {
-        let config = setup
-            .config(name, &[&setup.disk(name)])?
-            .to_string_lossy()
-            .into_owned();
+        let config = setup.config(name, &[&setup.disk(name)])?;
         let image = setup.layout("gzip");
-        let fill = setup.work(["fill", "--config", &config, "--image", &image, "--layer", "1"])?;
+        let fill = setup.work("fill", &[("config", &config), ("image", &image), ("layer", &1)])?;
         ensure!(fill.inflates == 1, "{} inflates", fill.inflates);
         let dir = setup.path(name).to_string_lossy().into_owned();
-        setup.work(["populate", "--dir", &dir, "--count", &(count - 1).to_string()])?;
+        setup.work("populate", &[("dir", &dir), ("count", &(count - 1))])?;
         let files = fs::read_dir(&dir)?.count() as u64;
         ensure!(files >= 2 * count, "{files} files in {dir}");
         Ok(move || {
-            Ok(setup
-                .work(["start", "--config", &config, "--image", &image, "--layer", "1"])?
-                .seconds)
+            let options: [(&str, &dyn Display); 3] = [("config", &config), ("image", &image), ("layer", &1)];
+            Ok(setup.work("start", &options)?.seconds)
         })
     };
     Pair::new(populated("many", 10_000)?, populated("few", 10)?)

@@ -1,9 +1,11 @@
 //! Layers that other workers have put into Redis or S3.
 
 use std::cell::Cell;
+use std::fmt::Display;
 
 use anyhow::{Result, ensure};
 
+use super::layers::first_read;
 use super::row::{Pair, Row};
 use super::setup::Setup;
 use crate::servers::s3;
@@ -46,12 +48,12 @@ const PREFIX: &str = "bench/";
 /// Copies the largest layer from the directory `warm` to the tier.
 fn publish(setup: &Setup, tier: &str) -> Result<f64> {
     let config = setup.config("publish", &[&setup.disk("warm"), tier])?;
-    let (config, image) = (config.to_string_lossy().into_owned(), setup.layout("gzip"));
-    let number = setup.largest("gzip").number.to_string();
-    let figures = setup.time_work([
-        "publish", "--config", &config, "--image", &image, "--layer", &number,
-    ])?;
-    Ok(figures.seconds)
+    let (image, number) = (setup.layout("gzip"), setup.largest("gzip").number);
+    let figures = setup.work(
+        "publish",
+        &[("config", &config), ("image", &image), ("layer", &number)],
+    )?;
+    Ok(figures.process_seconds)
 }
 
 /// `curl`, up to the URL of the largest layer in S3.
@@ -89,13 +91,7 @@ fn s3_first(setup: &Setup) -> Result<Pair<'_>> {
         move || {
             setup.clear("cold")?;
             let config = setup.config("s3", &[&setup.disk("cold"), &setup.s3(PREFIX, "")])?;
-            let (config, image) = (config.to_string_lossy().into_owned(), setup.layout("gzip"));
-            let (number, len) = (layer.number.to_string(), layer.len.to_string());
-            let figures = setup.work([
-                "first", "--config", &config, "--image", &image, "--layer", &number, "--at", "0.9", "--len",
-                &len,
-            ])?;
-            Ok(figures.seconds)
+            first_read(setup, &config, &setup.layout("gzip"), layer, 0.9)
         },
         move || setup.time_shell(&line),
     )
@@ -105,11 +101,13 @@ fn s3_first(setup: &Setup) -> Result<Pair<'_>> {
 fn fill(setup: &Setup, tier: &str) -> Result<f64> {
     setup.clear("cold")?;
     let config = setup.config("fill", &[&setup.disk("cold"), tier])?;
-    let (config, image) = (config.to_string_lossy().into_owned(), setup.layout("gzip"));
-    let number = setup.largest("gzip").number.to_string();
-    let figures = setup.time_work(["fill", "--config", &config, "--image", &image, "--layer", &number])?;
+    let (image, number) = (setup.layout("gzip"), setup.largest("gzip").number);
+    let figures = setup.work(
+        "fill",
+        &[("config", &config), ("image", &image), ("layer", &number)],
+    )?;
     ensure!(figures.inflates == 0, "{} inflates", figures.inflates);
-    Ok(figures.seconds)
+    Ok(figures.process_seconds)
 }
 
 fn s3_fill(setup: &Setup) -> Result<Pair<'_>> {
@@ -131,11 +129,14 @@ fn redis_fill(setup: &Setup) -> Result<Pair<'_>> {
         move || fill(setup, &setup.redis("fill = \"inline\"\n")),
         move || {
             setup.clear("file")?;
-            let (url, key, len) = (setup.servers.redis().alone(), layer.key(), layer.len.to_string());
-            let to = setup.path("file").to_string_lossy().into_owned();
-            let figures =
-                setup.time_work(["redis", "--url", &url, "--key", &key, "--len", &len, "--to", &to])?;
-            Ok(figures.seconds)
+            let (url, key, to) = (setup.servers.redis().alone(), layer.key(), setup.path("file"));
+            let options: [(&str, &dyn Display); 4] = [
+                ("url", &url),
+                ("key", &key),
+                ("len", &layer.len),
+                ("to", &to.display()),
+            ];
+            Ok(setup.work("redis", &options)?.process_seconds)
         },
     )
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,10 +43,14 @@ impl Layer {
     }
 }
 
-/// What a workload of the example `bench` says when it ends.
+/// The figures that a workload of the example `bench` prints when it ends.
 #[derive(Debug, Deserialize)]
 pub(super) struct Figures {
+    /// Measured by the workload itself.
     pub(super) seconds: f64,
+    /// From the start of the process to its end.
+    #[serde(skip)]
+    pub(super) process_seconds: f64,
     pub(super) inflates: u64,
     pub(super) peak_rss_bytes: u64,
     /// Of all threads together.
@@ -96,15 +101,7 @@ impl Setup {
     /// Brings the image into the directory that is called `warm`, and learns what its layers are.
     fn pull(&self, tag: &str) -> Result<Vec<Layer>> {
         let config = self.config("warm", &[&self.disk("warm")])?;
-        self.run(
-            &self.binary,
-            [
-                OsStr::new("--config"),
-                config.as_os_str(),
-                "pull".as_ref(),
-                self.layout(tag).as_ref(),
-            ],
-        )?;
+        self.run(&self.binary, ["--config", &config, "pull", &self.layout(tag)])?;
         let inspected = self.output(&self.binary, ["inspect", "--json", &self.layout(tag)])?;
         let inspected: Value = serde_json::from_slice(&inspected)?;
         let layers = inspected["layers"].as_array().context("no layers")?;
@@ -186,10 +183,10 @@ impl Setup {
     }
 
     /// Writes the configuration `name`, of these tables.
-    pub(super) fn config(&self, name: &str, tables: &[&str]) -> Result<PathBuf> {
+    pub(super) fn config(&self, name: &str, tables: &[&str]) -> Result<String> {
         let path = self.path(&format!("{name}.toml"));
         fs::write(&path, tables.concat())?;
-        Ok(path)
+        Ok(path.display().to_string())
     }
 
     pub(super) fn disk(&self, directory: &str) -> String {
@@ -218,21 +215,20 @@ impl Setup {
         )
     }
 
-    /// Runs a workload of the example `bench`. The seconds are those it measured itself.
-    pub(super) fn work<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Figures> {
-        let said = self.output(&self.worker, arguments)?;
-        Ok(serde_json::from_slice(&said)?)
-    }
-
-    /// The same, with the seconds that the whole process took.
-    pub(super) fn time_work<S: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Result<Figures> {
+    /// Runs a workload of the example `bench`. An option with an empty value is a flag.
+    pub(super) fn work(&self, workload: &str, options: &[(&str, &dyn Display)]) -> Result<Figures> {
+        let mut arguments = vec![workload.to_owned()];
+        for (name, value) in options {
+            arguments.push(format!("--{name}"));
+            arguments.extend(Some(value.to_string()).filter(|value| !value.is_empty()));
+        }
         let start = Instant::now();
-        let mut figures = self.work(arguments)?;
-        figures.seconds = start.elapsed().as_secs_f64();
-        Ok(figures)
+        let printed = self.output(&self.worker, arguments)?;
+        let process_seconds = start.elapsed().as_secs_f64();
+        Ok(Figures {
+            process_seconds,
+            ..serde_json::from_slice(&printed)?
+        })
     }
 
     /// Times a line of the shell. A command of a pipe that fails makes it fail.

@@ -1,7 +1,6 @@
 //! What each stage of a fill takes alone, on one core: what the rows of fills are made of.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::fmt::{Display, Write as _};
 
 use anyhow::Result;
 
@@ -28,14 +27,17 @@ pub(super) fn measure(setup: &Setup, runs: usize) -> Result<Stages> {
     for ((name, _), of) in STAGES.iter().zip(&mut seconds) {
         for (tag, of) in TAGS.iter().zip(of) {
             let digest = &setup.largest(tag).digest;
-            let path = |path: &Path| path.to_string_lossy().into_owned();
-            let (blob, layer) = (path(&setup.blob(digest)), path(&setup.warm_file(digest)));
-            let to = path(&setup.path("stage"));
+            let (blob, layer, to) = (setup.blob(digest), setup.warm_file(digest), setup.path("stage"));
             let mut took = Vec::new();
             for _ in 0..runs {
                 setup.clear("stage")?;
-                let arguments = ["stage", name, "--blob", &blob, "--layer", &layer, "--to", &to];
-                took.push(setup.work(arguments)?.seconds);
+                let options: [(&str, &dyn Display); 4] = [
+                    ("name", name),
+                    ("blob", &blob.display()),
+                    ("layer", &layer.display()),
+                    ("to", &to.display()),
+                ];
+                took.push(setup.work("stage", &options)?.seconds);
             }
             *of = median(&mut took);
         }
