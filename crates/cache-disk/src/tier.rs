@@ -1,6 +1,7 @@
 //! The tier: how the parts make up what the contracts ask for.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,7 +22,6 @@ use crate::dir::scan::scan;
 use crate::failure::failure;
 use crate::fill::claim::Claims;
 use crate::fill::companion;
-use crate::fill::writer::Room;
 use crate::images::record::{self, ImageRecord};
 use crate::images::records::{self, Records};
 use crate::layer::find::{Finder, Look};
@@ -30,9 +30,8 @@ use crate::layer::peek::Peek;
 use crate::layer::verify::{self, Verification};
 use crate::meters::Gauges;
 use crate::space::evict::Evictor;
-use crate::space::gc::{Collector, GcOptions, GcReport};
-use crate::space::oversize::Oversize;
-use crate::space::quarantine::{self, Quarantine};
+use crate::space::gc::{self, GcOptions, GcReport};
+use crate::space::quarantine;
 use crate::space::quota::Quota;
 use crate::space::usage::{DiskContents, DiskUsage, Inventory};
 
@@ -55,7 +54,6 @@ struct Parts {
     quota: Arc<Quota>,
     claims: Claims,
     inventory: Arc<Inventory>,
-    collector: Collector,
     gauges: Gauges,
 }
 
@@ -63,24 +61,30 @@ impl Parts {
     fn new(config: &DiskConfig, directory: Directory) -> Self {
         let directory = Arc::new(directory);
         let finder = Arc::new(Finder::new(&directory));
-        let (records, quarantine) = (Arc::default(), Arc::<Quarantine>::default());
+        let (records, quarantine) = (Arc::default(), Arc::default());
         let evictor = Arc::new(Evictor::new(&config.name, &records, &quarantine));
         let quota = Arc::new(Quota::new(config, &quarantine, &evictor));
-        let room = Room {
-            quota: Arc::clone(&quota),
-            oversize: Arc::new(Oversize::new(config.max_bytes)),
-        };
-        let inventory = Arc::new(Inventory::new(config, &records, &quarantine, &evictor));
         Self {
-            claims: Claims::new(&directory, &finder, room, config.lock_patience),
-            collector: Collector::new(&inventory, &quarantine, &evictor),
+            claims: Claims {
+                directory: Arc::clone(&directory),
+                finder: Arc::clone(&finder),
+                quota: Arc::clone(&quota),
+                lock_patience: config.lock_patience,
+                recovered: AtomicBool::new(false),
+            },
+            inventory: Arc::new(Inventory {
+                max_bytes: config.max_bytes,
+                min_free_bytes: config.min_free_bytes,
+                records: Arc::clone(&records),
+                quarantine,
+                evictor: Arc::clone(&evictor),
+            }),
             gauges: Gauges::new(config),
             directory,
             finder,
             records,
             evictor,
             quota,
-            inventory,
         }
     }
 }
@@ -223,12 +227,9 @@ impl DiskTier {
     /// When the quarantine cannot be looked into.
     pub async fn is_quarantined(&self, digest: &Digest) -> Result<bool> {
         let of = *digest;
-        let looked = self
-            .parts
-            .directory
-            .run_if_there("look into the quarantine of", move |dir| {
-                quarantine::is_quarantined(dir, &of)
-            });
+        let look = move |dir: &Arc<_>| quarantine::is_quarantined(dir, &of);
+        let directory = &self.parts.directory;
+        let looked = directory.run_if_there("look into the quarantine of", look);
         looked.await.map_err(|error| error.of_layer(digest))
     }
 
@@ -284,10 +285,8 @@ impl DiskTier {
     /// When the directory cannot be read.
     pub async fn usage(&self) -> Result<DiskUsage> {
         let inventory = Arc::clone(&self.parts.inventory);
-        let directory = &self.parts.directory;
-        directory
-            .off_the_runtime("usage", move |directory| inventory.usage(directory))
-            .await
+        let measure = move |directory: &Directory| inventory.usage(directory);
+        self.parts.directory.off_the_runtime("usage", measure).await
     }
 
     /// Measures how much the cache takes, as [`usage`](Self::usage) does, and tells the metrics:
@@ -314,10 +313,8 @@ impl DiskTier {
     /// When the directory cannot be read.
     pub async fn contents(&self) -> Result<DiskContents> {
         let inventory = Arc::clone(&self.parts.inventory);
-        let directory = &self.parts.directory;
-        directory
-            .off_the_runtime("contents", move |directory| inventory.contents(directory))
-            .await
+        let list = move |directory: &Directory| inventory.contents(directory);
+        self.parts.directory.off_the_runtime("contents", list).await
     }
 
     /// Removes leftovers of processes that died, the quarantine, the layers that `options` say, and
@@ -327,11 +324,9 @@ impl DiskTier {
     /// When the directory cannot be read or written. Some of it may be done then. Records of images
     /// and files in quarantine that cannot be read or removed are only warned of.
     pub async fn gc_with(&self, options: GcOptions) -> Result<GcReport> {
-        let parts = Arc::clone(&self.parts);
-        let directory = &self.parts.directory;
-        directory
-            .run_if_there("gc", move |dir| parts.collector.gc(dir, &options))
-            .await
+        let inventory = Arc::clone(&self.parts.inventory);
+        let collect = move |dir: &Arc<_>| gc::gc(&inventory, dir, &options);
+        self.parts.directory.run_if_there("gc", collect).await
     }
 
     /// Removes all layers with their companions, leftovers of processes that died, the quarantine,
@@ -340,11 +335,9 @@ impl DiskTier {
     /// # Errors
     /// When a layer may still be there.
     pub async fn clear(&self) -> Result<GcReport> {
-        let parts = Arc::clone(&self.parts);
-        let directory = &self.parts.directory;
-        directory
-            .run_if_there("clear", move |dir| parts.collector.clear(dir))
-            .await
+        let inventory = Arc::clone(&self.parts.inventory);
+        let clear = move |dir: &Arc<_>| gc::clear(&inventory, dir);
+        self.parts.directory.run_if_there("clear", clear).await
     }
 }
 
@@ -357,10 +350,9 @@ impl DiskTier {
     /// When the directory cannot be read.
     pub async fn images(&self) -> Result<Vec<ImageRecord>> {
         let records = Arc::clone(&self.parts.records);
+        let list = move |dir: &Arc<_>| records.list(dir);
         let directory = &self.parts.directory;
-        directory
-            .run_if_there("list the images of", move |dir| records.list(dir))
-            .await
+        directory.run_if_there("list the images of", list).await
     }
 
     /// Remembers an image, in place of an older record. A pinned image stays pinned. Does nothing
@@ -387,11 +379,9 @@ impl DiskTier {
     }
 
     async fn remember(&self, record: ImageRecord, replace: bool) -> Result<()> {
+        let remember = move |dir: &Arc<_>| records::remember(dir, record, replace);
         let directory = &self.parts.directory;
-        let remembered = directory.run("remember an image in", move |dir| {
-            records::remember(dir, record, replace)
-        });
-        remembered.await
+        directory.run("remember an image in", remember).await
     }
 
     /// Has the layers of a remembered image evicted after all others, and returns its record;
@@ -401,10 +391,8 @@ impl DiskTier {
     /// As for [`record_image`](Self::record_image).
     pub async fn pin_image(&self, name: &str, platform: &str) -> Result<Option<ImageRecord>> {
         let file = record::file_name(name, platform);
-        let directory = &self.parts.directory;
-        directory
-            .run("pin an image in", move |dir| records::pin(dir, &file))
-            .await
+        let pin = move |dir: &Arc<_>| records::pin(dir, &file);
+        self.parts.directory.run("pin an image in", pin).await
     }
 
     /// Lets the layers of an image be evicted as others are, unless another pinned image has them
@@ -414,10 +402,9 @@ impl DiskTier {
     /// As for [`record_image`](Self::record_image).
     pub async fn unpin_image(&self, name: &str, platform: &str) -> Result<bool> {
         let file = record::file_name(name, platform);
+        let unpin = move |dir: &Arc<_>| records::unpin(dir, &file);
         let directory = &self.parts.directory;
-        directory
-            .run_if_there("unpin an image in", move |dir| records::unpin(dir, &file))
-            .await
+        directory.run_if_there("unpin an image in", unpin).await
     }
 }
 
@@ -481,5 +468,30 @@ impl Tier for DiskTier {
             Ok(stream::iter(stats))
         };
         stream::once(listed).try_flatten().boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dir::layout::{IMAGE_DIR, INDEX, LOCK_DIR, QUARANTINE_DIR, QUOTA_LOCK, STAGING_DIR};
+
+    #[test]
+    fn the_names_are_those_that_are_documented() {
+        let digest = Digest::sha256_of(b"a blob");
+        let names = [
+            file_name(&digest, LAYER),
+            file_name(&digest, INDEX),
+            file_name(&digest, "tree"),
+            format!("{LOCK_DIR}/{}", digest.hex()),
+            format!("{LOCK_DIR}/{QUOTA_LOCK}"),
+            format!("{STAGING_DIR}/"),
+            format!(
+                "{IMAGE_DIR}/{}",
+                record::file_name("docker.io/library/debian:12", "linux/amd64")
+            ),
+            format!("{QUARANTINE_DIR}/"),
+        ];
+        assert_eq!(cache_testkit::documented("formats.md", "names on disk"), names);
     }
 }

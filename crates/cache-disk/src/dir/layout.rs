@@ -72,25 +72,6 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_those_that_are_documented() {
-        let digest = Digest::sha256_of(b"a blob");
-        let names = [
-            file_name(&digest, LAYER),
-            file_name(&digest, INDEX),
-            file_name(&digest, "tree"),
-            format!("{LOCK_DIR}/{}", digest.hex()),
-            format!("{LOCK_DIR}/{QUOTA_LOCK}"),
-            format!("{STAGING_DIR}/"),
-            format!(
-                "{IMAGE_DIR}/{}",
-                crate::images::record::file_name("docker.io/library/debian:12", "linux/amd64")
-            ),
-            format!("{QUARANTINE_DIR}/"),
-        ];
-        assert_eq!(cache_testkit::documented("formats.md", "names on disk"), names);
-    }
-
-    #[test]
     fn companion_kinds_cannot_leave_the_directory_or_hide_the_layer() {
         assert!(check_companion_kind("tarindex").is_ok());
         for kind in [

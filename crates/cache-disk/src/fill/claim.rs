@@ -14,7 +14,7 @@ use crate::dir::lock::{Attempt, FileLock, Holder, Patience};
 use crate::dir::recovery::{remove_leftovers, report};
 use crate::dir::remove::{remove_all_files, sync_removal};
 use crate::failure::failure;
-use crate::fill::writer::{DiskWriter, Room};
+use crate::fill::writer::DiskWriter;
 use crate::layer::find::Finder;
 use crate::space::quota::Quota;
 
@@ -25,33 +25,18 @@ const LAST_WAIT: Duration = Duration::from_millis(200);
 /// Claims layers to be written.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    directory: Arc<Directory>,
-    finder: Arc<Finder>,
-    room: Room,
-    lock_patience: Duration,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) finder: Arc<Finder>,
+    pub(crate) quota: Arc<Quota>,
+    pub(crate) lock_patience: Duration,
     /// Set once leftovers were looked for.
-    recovered: AtomicBool,
+    pub(crate) recovered: AtomicBool,
 }
 
 impl Claims {
-    pub(crate) fn new(
-        directory: &Arc<Directory>,
-        finder: &Arc<Finder>,
-        room: Room,
-        lock_patience: Duration,
-    ) -> Self {
-        Self {
-            directory: Arc::clone(directory),
-            finder: Arc::clone(finder),
-            room,
-            lock_patience,
-            recovered: AtomicBool::new(false),
-        }
-    }
-
     /// Refuses a layer that [`claim`](Self::claim) would refuse at once.
     pub(crate) fn check(&self, layer: &LayerDescriptor) -> Result<()> {
-        self.room.oversize.check_claim(layer)
+        self.quota.oversize.check_claim(layer)
     }
 
     /// Claims a layer: waits for a process that fills it, for as long as that makes progress.
@@ -61,7 +46,7 @@ impl Claims {
         let mut patience = Patience::new(self.lock_patience);
         let mut wait = FIRST_WAIT;
         loop {
-            let (quota, digest) = (Arc::clone(&self.room.quota), layer.digest);
+            let (quota, digest) = (Arc::clone(&self.quota), layer.digest);
             let attempt = self
                 .directory
                 .run("create", move |dir| lock_layer(&quota, dir, &digest));
@@ -84,14 +69,15 @@ impl Claims {
     }
 
     async fn begin(&self, layer: &LayerDescriptor, lock: FileLock, damaged: bool) -> Result<Claim> {
-        let (directory, room, layer) = (Arc::clone(&self.directory), self.room.clone(), layer.clone());
+        let (directory, quota) = (Arc::clone(&self.directory), Arc::clone(&self.quota));
+        let layer = layer.clone();
         let writer = self.directory.run("create", move |dir| {
             if damaged {
                 remove_all_files(dir, &layer.digest)
                     .and_then(|_| sync_removal(dir))
                     .map_err(|error| failure("remove a layer that is wrong", error))?;
             }
-            DiskWriter::begin(&directory, dir, room, &layer, lock)
+            DiskWriter::begin(&directory, dir, &quota, &layer, lock)
         });
         Ok(Claim::Write(Box::new(writer.await?)))
     }

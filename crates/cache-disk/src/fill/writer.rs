@@ -17,15 +17,7 @@ use crate::dir::publish::NewFile;
 use crate::failure::{blocking, failure};
 use crate::fill::behind::SyncBehind;
 use crate::layer::reader::DiskReader;
-use crate::space::oversize::Oversize;
 use crate::space::quota::Quota;
-
-/// The limits that a layer being written is held to.
-#[derive(Clone, Debug)]
-pub(crate) struct Room {
-    pub(crate) quota: Arc<Quota>,
-    pub(crate) oversize: Arc<Oversize>,
-}
 
 /// A layer being written.
 #[derive(Debug)]
@@ -41,7 +33,7 @@ pub(crate) struct DiskWriter {
 /// The parts of a layer being written that have to vanish together when it is given up. Blocks.
 #[derive(Debug)]
 struct Fill {
-    room: Room,
+    quota: Arc<Quota>,
     dir: Arc<Handle>,
     /// The path of the layer's file, for the log.
     path: PathBuf,
@@ -60,22 +52,20 @@ impl DiskWriter {
     pub(crate) fn begin(
         directory: &Directory,
         dir: &Arc<Handle>,
-        room: Room,
+        quota: &Arc<Quota>,
         layer: &LayerDescriptor,
         lock: FileLock,
     ) -> Result<Self> {
         let digest = &layer.digest;
-        let new = room
-            .quota
-            .when_full_evict(dir, digest, 1, "create a file for the layer", || {
-                NewFile::create(dir)
-            })?;
+        let new = quota.when_full_evict(dir, digest, 1, "create a file for the layer", || {
+            NewFile::create(dir)
+        })?;
         let file = Arc::clone(new.file());
         let tier = directory.tier();
         let reader = DiskReader::growing(tier, *digest, Arc::clone(dir), Arc::clone(&file));
         let reader = Arc::new(reader);
         let fill = Fill {
-            room,
+            quota: Arc::clone(quota),
             dir: Arc::clone(dir),
             path: directory.path().join(file_name(digest, LAYER)),
             layer: layer.clone(),
@@ -158,8 +148,8 @@ impl Fill {
         let len = bytes.len() as u64;
         let end = self.written + len;
         self.lock.beat();
-        let (digest, quota) = (&self.layer.digest, &self.room.quota);
-        self.room.oversize.check_growth(digest, end)?;
+        let (digest, quota) = (&self.layer.digest, &self.quota);
+        quota.oversize.check_growth(digest, end)?;
         quota.make_room_on_disk(&self.dir, digest, len)?;
         quota.when_full_evict(&self.dir, digest, len, "write the layer", || {
             self.new.file().write_all_at(bytes, self.written)
@@ -181,7 +171,7 @@ impl Fill {
             return Err(Error::corrupt("the index does not describe what was written"));
         }
         let (new, lock, reader, synced) = (&mut self.new, &self.lock, &self.reader, self.synced);
-        let (quota, dir) = (&self.room.quota, &self.dir);
+        let (quota, dir) = (&self.quota, &self.dir);
         let published = lock.beat_during(|| {
             synced.finish().map_err(|error| failure(SYNC, error))?;
             publish(quota, dir, new, index)

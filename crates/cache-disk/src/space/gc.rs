@@ -2,7 +2,6 @@
 //! age, or all but some. Others read and fill meanwhile.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_core::{Digest, Result};
@@ -14,9 +13,8 @@ use crate::dir::remove::{remove_layer, sync_removal};
 use crate::dir::scan::scan;
 use crate::failure::failure;
 use crate::images::records::remove_forgotten;
-use crate::space::evict::{Candidate, Evicted, Evictor};
+use crate::space::evict::{Candidate, Evicted};
 use crate::space::policy::Standing;
-use crate::space::quarantine::Quarantine;
 use crate::space::usage::{DiskUsage, Inventory};
 
 /// The layers that [`DiskTier::gc_with`](crate::DiskTier::gc_with) removes. Two settings say which
@@ -132,105 +130,88 @@ impl GcReport {
     }
 }
 
-/// Removes layers for an operator.
-#[derive(Debug)]
-pub(crate) struct Collector {
-    inventory: Arc<Inventory>,
-    quarantine: Arc<Quarantine>,
-    evictor: Arc<Evictor>,
+/// Removes leftovers, the quarantine, and the layers that `options` say. Blocks.
+pub(crate) fn gc(inventory: &Inventory, dir: &Handle, options: &GcOptions) -> Result<GcReport> {
+    let mut report = GcReport::default();
+    if !options.dry_run {
+        report.removed_leftovers = leftovers(dir)?;
+        report.removed_quarantined = inventory.quarantine.release(dir, u64::MAX).layers;
+    }
+    let mut evict = || evict_as_told(inventory, dir, options, &mut report);
+    let usage = if options.dry_run || options.removes_all() {
+        // A rehearsal, and the removal of all layers that may go, does not depend on what
+        // others evict meanwhile. With many layers it would hold the lock long enough to be in
+        // their way.
+        evict()?
+    } else {
+        under_quota_if_possible(dir, evict)?
+    };
+    if options.dry_run {
+        report.layers = usage.layers.saturating_sub(report.removed_layers);
+        report.bytes = usage.bytes.saturating_sub(report.removed_bytes);
+        return Ok(report);
+    }
+    under_quota_if_possible(dir, || end(inventory, dir, report))
 }
 
-impl Collector {
-    pub(crate) fn new(
-        inventory: &Arc<Inventory>,
-        quarantine: &Arc<Quarantine>,
-        evictor: &Arc<Evictor>,
-    ) -> Self {
-        Self {
-            inventory: Arc::clone(inventory),
-            quarantine: Arc::clone(quarantine),
-            evictor: Arc::clone(evictor),
+/// Removes all layers, leftovers, the quarantine, and the images that are not pinned. Blocks.
+pub(crate) fn clear(inventory: &Inventory, dir: &Handle) -> Result<GcReport> {
+    let mut report = GcReport::default();
+    for (digest, files) in scan(dir)? {
+        let removed = remove_layer(dir, &digest);
+        if removed.map_err(|error| failure("remove a layer", error).of_layer(&digest))? {
+            report.note(&digest, files.bytes);
         }
     }
+    report.removed_quarantined = inventory.quarantine.release(dir, u64::MAX).layers;
+    sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
+    report.removed_leftovers = leftovers(dir)?;
+    under_quota_if_possible(dir, || end(inventory, dir, report))
+}
 
-    /// Removes leftovers, the quarantine, and the layers that `options` say. Blocks.
-    pub(crate) fn gc(&self, dir: &Handle, options: &GcOptions) -> Result<GcReport> {
-        let mut report = GcReport::default();
-        if !options.dry_run {
-            report.removed_leftovers = leftovers(dir)?;
-            report.removed_quarantined = self.quarantine.release(dir, u64::MAX).layers;
+/// Evicts the layers that `options` say, and returns how much there was before.
+fn evict_as_told(
+    inventory: &Inventory,
+    dir: &Handle,
+    options: &GcOptions,
+    report: &mut GcReport,
+) -> Result<DiskUsage> {
+    let layers = scan(dir)?;
+    let mut usage = inventory.usage_of(dir, &layers)?;
+    if options.dry_run {
+        usage.bytes -= usage.quarantined_bytes;
+        report.removed_quarantined = usage.quarantined_layers;
+    }
+    let excess = options.excess(&usage);
+    if excess > 0 {
+        let mut candidates = inventory.evictor.candidates(dir, layers);
+        let now = SystemTime::now();
+        candidates.retain(|candidate| options.allow(candidate, now));
+        if options.removes_all() {
+            candidates.retain(|candidate| candidate.standing != Standing::Pinned);
         }
-        let mut evict = || self.evict_as_told(dir, options, &mut report);
-        let usage = if options.dry_run || options.removes_all() {
-            // A rehearsal, and the removal of all layers that may go, does not depend on what
-            // others evict meanwhile. With many layers it would hold the lock long enough to be in
-            // their way.
-            evict()?
+        let evicted = if options.dry_run {
+            // As if nobody were in its way.
+            Evicted::of(&candidates, excess, |_| true)
         } else {
-            under_quota_if_possible(dir, evict)?
+            inventory.evictor.evict_these(dir, &candidates, excess)
         };
-        if options.dry_run {
-            report.layers = usage.layers.saturating_sub(report.removed_layers);
-            report.bytes = usage.bytes.saturating_sub(report.removed_bytes);
-            return Ok(report);
+        for (digest, bytes) in &evicted.layers {
+            report.note(digest, *bytes);
         }
-        under_quota_if_possible(dir, || self.end(dir, report))
     }
+    Ok(usage)
+}
 
-    /// Removes all layers, leftovers, the quarantine, and the images that are not pinned. Blocks.
-    pub(crate) fn clear(&self, dir: &Handle) -> Result<GcReport> {
-        let mut report = GcReport::default();
-        for (digest, files) in scan(dir)? {
-            let removed = remove_layer(dir, &digest);
-            if removed.map_err(|error| failure("remove a layer", error).of_layer(&digest))? {
-                report.note(&digest, files.bytes);
-            }
-        }
-        report.removed_quarantined = self.quarantine.release(dir, u64::MAX).layers;
-        sync_removal(dir).map_err(|error| failure("remove the layers for good", error))?;
-        report.removed_leftovers = leftovers(dir)?;
-        under_quota_if_possible(dir, || self.end(dir, report))
-    }
-
-    /// Evicts the layers that `options` say, and returns how much there was before.
-    fn evict_as_told(&self, dir: &Handle, options: &GcOptions, report: &mut GcReport) -> Result<DiskUsage> {
-        let layers = scan(dir)?;
-        let mut usage = self.inventory.usage_of(dir, &layers)?;
-        if options.dry_run {
-            usage.bytes -= usage.quarantined_bytes;
-            report.removed_quarantined = usage.quarantined_layers;
-        }
-        let excess = options.excess(&usage);
-        if excess > 0 {
-            let mut candidates = self.evictor.candidates(dir, layers);
-            let now = SystemTime::now();
-            candidates.retain(|candidate| options.allow(candidate, now));
-            if options.removes_all() {
-                candidates.retain(|candidate| candidate.standing != Standing::Pinned);
-            }
-            let evicted = if options.dry_run {
-                // As if nobody were in its way.
-                Evicted::of(&candidates, excess, |_| true)
-            } else {
-                self.evictor.evict_these(dir, &candidates, excess)
-            };
-            for (digest, bytes) in &evicted.layers {
-                report.note(digest, *bytes);
-            }
-        }
-        Ok(usage)
-    }
-
-    /// Forgets the images of which nothing is left, and reports the rest. Needs the lock on the
-    /// quota, because records change.
-    fn end(&self, dir: &Handle, mut report: GcReport) -> Result<GcReport> {
-        let left = scan(dir)?;
-        let is_there = |digest: &Digest| left.get(digest).is_some_and(|files| files.layer.is_some());
-        report.removed_images = remove_forgotten(dir, is_there);
-        let usage = self.inventory.usage_of(dir, &left)?;
-        (report.layers, report.bytes) = (usage.layers, usage.bytes);
-        Ok(report)
-    }
+/// Forgets the images of which nothing is left, and reports the rest. Needs the lock on the
+/// quota, because records change.
+fn end(inventory: &Inventory, dir: &Handle, mut report: GcReport) -> Result<GcReport> {
+    let left = scan(dir)?;
+    let is_there = |digest: &Digest| left.get(digest).is_some_and(|files| files.layer.is_some());
+    report.removed_images = remove_forgotten(dir, is_there);
+    let usage = inventory.usage_of(dir, &left)?;
+    (report.layers, report.bytes) = (usage.layers, usage.bytes);
+    Ok(report)
 }
 
 fn leftovers(dir: &Handle) -> Result<u64> {

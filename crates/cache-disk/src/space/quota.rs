@@ -21,6 +21,7 @@ use crate::dir::quota_lock::{LOCK, lock_quota, stalled, under_quota_if_possible}
 use crate::dir::scan::scan;
 use crate::failure::{failure, is_full};
 use crate::space::evict::{Evictor, Purpose};
+use crate::space::oversize::Oversize;
 use crate::space::quarantine::Quarantine;
 
 /// How long a file system may take to show the space of removed files as free, and a process that
@@ -35,6 +36,7 @@ const FULL_RETRIES: usize = 8;
 pub(crate) struct Quota {
     max_bytes: Option<u64>,
     min_free_bytes: u64,
+    pub(crate) oversize: Oversize,
     quarantine: Arc<Quarantine>,
     evictor: Arc<Evictor>,
 }
@@ -44,6 +46,7 @@ impl Quota {
         Self {
             max_bytes: config.max_bytes,
             min_free_bytes: config.min_free_bytes,
+            oversize: Oversize::new(config.max_bytes),
             quarantine: Arc::clone(quarantine),
             evictor: Arc::clone(evictor),
         }

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use cache_core::{Digest, Result};
 
-use crate::config::DiskConfig;
 use crate::dir::directory::Directory;
 use crate::dir::handle::Handle;
 use crate::dir::scan::{Layers, scan};
@@ -13,7 +12,7 @@ use crate::images::record::ImageRecord;
 use crate::images::records::Records;
 use crate::space::evict::Evictor;
 use crate::space::policy::Standing;
-use crate::space::quarantine::Quarantine;
+use crate::space::quarantine::{Quarantine, Quarantined};
 
 /// How much the cache takes, by [`DiskTier::usage`](crate::DiskTier::usage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,29 +65,14 @@ pub struct CachedLayer {
 /// Measures and lists the layers and images of a directory.
 #[derive(Debug)]
 pub(crate) struct Inventory {
-    max_bytes: Option<u64>,
-    min_free_bytes: u64,
-    records: Arc<Records>,
-    quarantine: Arc<Quarantine>,
-    evictor: Arc<Evictor>,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) records: Arc<Records>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) evictor: Arc<Evictor>,
 }
 
 impl Inventory {
-    pub(crate) fn new(
-        config: &DiskConfig,
-        records: &Arc<Records>,
-        quarantine: &Arc<Quarantine>,
-        evictor: &Arc<Evictor>,
-    ) -> Self {
-        Self {
-            max_bytes: config.max_bytes,
-            min_free_bytes: config.min_free_bytes,
-            records: Arc::clone(records),
-            quarantine: Arc::clone(quarantine),
-            evictor: Arc::clone(evictor),
-        }
-    }
-
     /// Measures the directory, or the place where it would be. Blocks.
     pub(crate) fn usage(&self, directory: &Directory) -> Result<DiskUsage> {
         match directory.if_there()? {
@@ -99,16 +83,7 @@ impl Inventory {
 
     /// Measures the layers that a scan has found. Blocks.
     pub(crate) fn usage_of(&self, dir: &Handle, layers: &Layers) -> Result<DiskUsage> {
-        let quarantined = self.quarantine.total(dir);
-        Ok(DiskUsage {
-            layers: layers.values().filter(|files| files.layer.is_some()).count() as u64,
-            bytes: layers.values().map(|files| files.bytes).sum::<u64>() + quarantined.bytes,
-            quarantined_layers: quarantined.layers,
-            quarantined_bytes: quarantined.bytes,
-            free_bytes: dir.free_bytes()?,
-            max_bytes: self.max_bytes,
-            min_free_bytes: self.min_free_bytes,
-        })
+        Ok(self.sum(layers, self.quarantine.total(dir), dir.free_bytes()?))
     }
 
     /// Lists the directory. Blocks.
@@ -138,14 +113,19 @@ impl Inventory {
     }
 
     fn usage_of_none(&self, directory: &Directory) -> Result<DiskUsage> {
-        Ok(DiskUsage {
-            layers: 0,
-            bytes: 0,
-            quarantined_layers: 0,
-            quarantined_bytes: 0,
-            free_bytes: directory.free_bytes_of_parent()?,
+        let free_bytes = directory.free_bytes_of_parent()?;
+        Ok(self.sum(&Layers::new(), Quarantined::default(), free_bytes))
+    }
+
+    fn sum(&self, layers: &Layers, quarantined: Quarantined, free_bytes: u64) -> DiskUsage {
+        DiskUsage {
+            layers: layers.values().filter(|files| files.layer.is_some()).count() as u64,
+            bytes: layers.values().map(|files| files.bytes).sum::<u64>() + quarantined.bytes,
+            quarantined_layers: quarantined.layers,
+            quarantined_bytes: quarantined.bytes,
+            free_bytes,
             max_bytes: self.max_bytes,
             min_free_bytes: self.min_free_bytes,
-        })
+        }
     }
 }

@@ -212,7 +212,7 @@ async fn a_commit_that_fails_leaves_nothing() {
         assert_eq!(error.layer(), Some(layer.digest()));
         fs::remove_dir(cache.path(&layer, "decompressed")).unwrap();
         assert!(!is_cached(tier, &layer).await);
-        gc(&tier, None).await.unwrap();
+        gc(tier, None).await.unwrap();
         assert_eq!(cache.files(), [""; 0]);
     }
 }
