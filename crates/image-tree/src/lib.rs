@@ -38,5 +38,5 @@ pub use file::FileReader;
 pub use image::{Children, Follow, ImageTree, Node, NodeId, Walk};
 pub use layer::{LayerTree, LayerTreeBuilder};
 pub use limits::TreeLimits;
-pub use store::{Access, TreeStore, build, load, load_or_build};
+pub use store::{TreeStore, build, load, load_or_build};
 pub use xattr::Xattr;

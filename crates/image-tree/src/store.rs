@@ -36,15 +36,6 @@ pub trait TreeStore: Debug + Send + Sync {
     async fn store(&self, layer: &Digest, tree: Bytes) -> Result<()>;
 }
 
-/// How a layer's bytes are to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// A read costs about what it reads: only the headers are read.
-    Random,
-    /// A read at an offset costs everything in front of it: the layer is streamed once.
-    Stream,
-}
-
 /// Loads the stored tree of `layer`, for a caller that would rather not open the layer. A store
 /// that fails or whose tree is corrupt has none; that is logged. So has a store whose tree is of
 /// another version: the next one takes its place.
@@ -67,7 +58,8 @@ pub async fn load(store: &dyn TreeStore, layer: &Digest, limits: &TreeLimits) ->
         .ok()
 }
 
-/// Builds the tree of `layer` from its bytes and stores it. A store that fails is logged and fails nothing.
+/// Builds the tree of `layer` from its bytes and stores it. Of a reader with random access only the
+/// headers are read; another one is streamed once. A store that fails is logged and fails nothing.
 ///
 /// Dropping the future cancels the reading.
 ///
@@ -77,13 +69,13 @@ pub async fn build(
     store: &dyn TreeStore,
     layer: &LayerDescriptor,
     reader: Arc<dyn LayerReader>,
-    access: Access,
     limits: &TreeLimits,
 ) -> Result<Arc<LayerTree>> {
     let digest = layer.digest;
-    let tree = match access {
-        Access::Random => LayerTree::read(&*reader, limits).await,
-        Access::Stream => stream(reader, limits).await,
+    let tree = if reader.random_access() {
+        LayerTree::read(&*reader, limits).await
+    } else {
+        stream(reader, limits).await
     };
     let tree = Arc::new(tree.map_err(|error| error.of_layer(&digest))?);
     let encoded = {
@@ -108,12 +100,11 @@ pub async fn load_or_build(
     store: &dyn TreeStore,
     layer: &LayerDescriptor,
     reader: Arc<dyn LayerReader>,
-    access: Access,
     limits: &TreeLimits,
 ) -> Result<Arc<LayerTree>> {
     match load(store, &layer.digest, limits).await {
         Some(tree) => Ok(tree),
-        None => build(store, layer, reader, access, limits).await,
+        None => build(store, layer, reader, limits).await,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Digest, Error, ErrorKind, LayerDescriptor, LayerReader, Result};
-use image_tree::{Access, LayerTree, TreeLimits, TreeStore, build, load, load_or_build};
+use image_tree::{LayerTree, TreeLimits, TreeStore, build, load, load_or_build};
 use proptest::prelude::*;
 use support::*;
 use tar::EntryType;
@@ -105,12 +105,11 @@ const LIMITS: fn() -> TreeLimits = TreeLimits::default;
 fn a_tree_is_built_once_with_one_pass_over_the_layer() {
     let layer = some_layer();
     let descriptor = described(&layer);
-    for access in [Access::Random, Access::Stream] {
+    for reader in [MemoryReader::new(&layer), MemoryReader::to_be_streamed(&layer)] {
         let store = MemoryStore::default();
-        let reader = MemoryReader::new(&layer);
         let again = || {
             let reader = Arc::clone(&reader) as Arc<dyn LayerReader>;
-            block_on(load_or_build(&store, &descriptor, reader, access, &LIMITS())).unwrap()
+            block_on(load_or_build(&store, &descriptor, reader, &LIMITS())).unwrap()
         };
         assert!(block_on(load(&store, &descriptor.digest, &LIMITS())).is_none());
         let built = again();
@@ -118,7 +117,7 @@ fn a_tree_is_built_once_with_one_pass_over_the_layer() {
         let (reads, streams) = (reader.reads.load(Relaxed), reader.streams.load(Relaxed));
         assert_eq!(
             (reads > 0, streams),
-            (access == Access::Random, u64::from(access == Access::Stream))
+            (reader.random_access(), u64::from(!reader.random_access()))
         );
         assert_eq!(again(), built);
         assert_eq!(
@@ -154,7 +153,6 @@ fn a_stored_tree_that_is_damaged_or_another_layer_s_is_replaced() {
             &store,
             &descriptor,
             MemoryReader::new(&layer),
-            Access::Random,
             &LIMITS(),
         ));
         assert_eq!(*found.unwrap(), tree);
@@ -195,14 +193,7 @@ fn a_stored_tree_of_version_1_is_built_anew_and_replaced() {
     store.trees.lock().unwrap().insert(digest, old);
     assert!(block_on(load(&store, &digest, &LIMITS())).is_none());
     let reader = MemoryReader::new(&layer);
-    let built = block_on(load_or_build(
-        &store,
-        &descriptor,
-        reader,
-        Access::Random,
-        &LIMITS(),
-    ))
-    .unwrap();
+    let built = block_on(load_or_build(&store, &descriptor, reader, &LIMITS())).unwrap();
     assert_eq!(*built, tree_of(&layer).unwrap());
     let entry = &built.entries()[0];
     assert_eq!((entry.mtime_nanos, entry.xattrs.len()), (500_000_000, 1));
@@ -220,8 +211,7 @@ fn a_store_that_fails_costs_the_building_and_nothing_else() {
     let found = block_on(load_or_build(
         &store,
         &described(&layer),
-        MemoryReader::new(&layer),
-        Access::Stream,
+        MemoryReader::to_be_streamed(&layer),
         &LIMITS(),
     ));
     assert_eq!(*found.unwrap(), tree_of(&layer).unwrap());
@@ -232,15 +222,8 @@ fn a_layer_that_is_no_tar_is_an_error_that_names_it_and_nothing_is_stored() {
     let layer = b"no tar at all".repeat(100);
     let descriptor = described(&layer);
     let store = MemoryStore::default();
-    for access in [Access::Random, Access::Stream] {
-        let error = block_on(build(
-            &store,
-            &descriptor,
-            MemoryReader::new(&layer),
-            access,
-            &LIMITS(),
-        ))
-        .unwrap_err();
+    for reader in [MemoryReader::new(&layer), MemoryReader::to_be_streamed(&layer)] {
+        let error = block_on(build(&store, &descriptor, reader, &LIMITS())).unwrap_err();
         assert_eq!(
             (error.kind(), error.layer()),
             (ErrorKind::Corrupt, Some(&descriptor.digest))

@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result};
 use layercache::core::ErrorKind;
 use layercache::ops::{self, Event, Progress};
 use layercache::registry::{Image, ImageLocation, Platform};
-use layercache::tree::ImageTree;
-use layercache::{ConfigBuilder, ConfigError, Kinds, SetBy, Stack};
+use layercache::{ConfigBuilder, ConfigError, ImageHandle, Kinds, SetBy, Stack};
 
 use super::args::Global;
 use super::logging::{self, Mute};
@@ -64,12 +63,11 @@ impl Context {
             .await
     }
 
-    /// The image and its file tree.
-    pub(crate) async fn resolve_tree(&self, location: &ImageLocation) -> Result<(Image, ImageTree)> {
+    /// Resolves the image and opens it: its file tree and its layers.
+    pub(crate) async fn open_image(&self, location: &ImageLocation) -> Result<ImageHandle> {
         let image = self.resolve(location).await?;
-        let tree = self.stack.image_tree(&image.layers).await;
-        let tree = tree.with_context(|| location.to_string())?;
-        Ok((image, tree))
+        let opened = self.stack.open_image(&image.layers).await;
+        opened.with_context(|| location.to_string())
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context as _, Result};
-use layercache::tree::{Entry, EntryKind, Follow, ImageTree, Node};
+use layercache::ImageHandle;
+use layercache::tree::{Entry, EntryKind, Follow, Node};
 use serde::Serialize;
 
 use super::args::Ls;
@@ -12,11 +13,11 @@ use super::context::Context;
 use super::output;
 
 pub(super) async fn run(context: &Context, command: Ls) -> Result<()> {
-    let (_, tree) = context.resolve_tree(&command.image).await?;
-    tokio::task::spawn_blocking(move || list(&tree, &command)).await?
+    let image = context.open_image(&command.image).await?;
+    tokio::task::spawn_blocking(move || list(&image, &command)).await?
 }
 
-fn list(tree: &ImageTree, command: &Ls) -> Result<()> {
+fn list(image: &ImageHandle, command: &Ls) -> Result<()> {
     let path = command.path.as_os_str().as_bytes();
     let missing = || format!("{} in {}: no such file", command.path.display(), command.image);
     // Like ls: a link is shown as itself with -l, and otherwise followed.
@@ -25,7 +26,7 @@ fn list(tree: &ImageTree, command: &Ls) -> Result<()> {
     } else {
         Follow::All
     };
-    let node = tree.resolve(path, follow)?.with_context(missing)?;
+    let node = image.stat(path, follow)?.with_context(missing)?;
     let mut printer = Printer {
         command,
         out: std::io::BufWriter::new(std::io::stdout().lock()),

@@ -24,6 +24,8 @@
 //! let image = stack.resolve(&"debian:12".parse()?, &layercache::registry::Platform::host()).await?;
 //! let layer = stack.open(&image.layers[0]).await?;
 //! let header = layer.read_bytes(0, 512).await?;
+//! let files = stack.open_image(&image.layers).await?;
+//! let os_release = files.stat(b"/etc/os-release", layercache::tree::Follow::All)?;
 //! stack.cache().close().await;
 //! # Ok(())
 //! # }
@@ -64,6 +66,7 @@
 
 mod assembly;
 mod config;
+mod image;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(all(feature = "disk", feature = "registry"))]
@@ -85,6 +88,7 @@ pub use config::{
     Config, ConfigBuilder, ConfigError, SetBy, Setting, ShownConfig, ShownSetting, ShownTier, TierConfig,
     Unset, ValueType,
 };
+pub use image::ImageHandle;
 pub use image_tree as tree;
 #[cfg(feature = "registry")]
 pub use registry;

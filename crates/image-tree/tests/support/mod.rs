@@ -18,6 +18,7 @@ use image_tree::{Entry, FileReader, LayerTree, LayerTreeBuilder, TreeLimits};
 pub(crate) struct MemoryReader {
     layer: Bytes,
     piece: usize,
+    random_access: bool,
     pub(crate) reads: AtomicU64,
     pub(crate) read_bytes: AtomicU64,
     pub(crate) streams: AtomicU64,
@@ -28,11 +29,19 @@ impl MemoryReader {
         Self::with_pieces_of(1000, layer)
     }
 
+    /// Says that a read at an offset costs everything in front of it.
+    pub(crate) fn to_be_streamed(layer: &[u8]) -> Arc<Self> {
+        let mut reader = Arc::into_inner(Self::new(layer)).unwrap();
+        reader.random_access = false;
+        Arc::new(reader)
+    }
+
     /// Streams in pieces of `piece` bytes.
     pub(crate) fn with_pieces_of(piece: usize, layer: &[u8]) -> Arc<Self> {
         Arc::new(Self {
             layer: Bytes::copy_from_slice(layer),
             piece,
+            random_access: true,
             reads: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -47,7 +56,7 @@ impl LayerReader for MemoryReader {
     }
 
     fn random_access(&self) -> bool {
-        true
+        self.random_access
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

@@ -72,11 +72,10 @@ impl Plan {
         let config = Way::Cold.configuration(plain_http, &scratch.join("plan"))?;
         let stack = Stack::assemble(&config, &Kinds::builtin())?;
         let image = stack.resolve(location, platform).await?;
-        let tree = stack.image_tree(&image.layers).await?;
+        let opened = stack.open_image(&image.layers).await?;
         let mut reads = Vec::new();
-        for (layer, offset, len) in choose(&tree, files as usize) {
-            let reader = stack.open(&image.layers[layer]).await?;
-            let bytes = reader.read_bytes(offset, len).await?;
+        for (layer, offset, len) in choose(opened.tree(), files as usize) {
+            let bytes = opened.layers()[layer].read_bytes(offset, len).await?;
             reads.push(PlannedRead {
                 layer,
                 offset,

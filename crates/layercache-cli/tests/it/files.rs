@@ -145,6 +145,26 @@ fn a_listing_looks_like_that_of_ls() {
     );
 }
 
+/// The one reader of a layer serves its tree and all files of it.
+#[test]
+fn a_layer_is_opened_once_however_many_files_of_it_are_printed() {
+    let sandbox = Sandbox::new();
+    let image = image(&sandbox, |tar| {
+        add_file(tar, "etc/passwd", b"of the image");
+        add_file(tar, "etc/motd", b"hello");
+    });
+    let disk = |arguments: &[&str]| sandbox.succeed(arguments).stats["tiers"]["disk"].clone();
+    let cold = disk(&["cat", &image, "etc/passwd", "etc/motd"]);
+    assert_eq!((&cold["misses"], &cold["hits"]), (&1.into(), &0.into()));
+    // The first time the tree is read from the layer, and after that it stands next to it.
+    for arguments in [
+        &["cat", &image, "etc/motd", "etc/passwd"][..],
+        &["ls", "-R", &image],
+    ] {
+        assert_eq!(disk(arguments)["hits"], 1, "{arguments:?}");
+    }
+}
+
 #[test]
 fn ranges_of_a_file() {
     let sandbox = Sandbox::new();

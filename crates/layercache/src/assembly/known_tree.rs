@@ -8,7 +8,7 @@ use image_tree::{ImageTree, LayerTree, TreeLimits, load};
 
 use super::Stack;
 use super::explain::{Explanation, Finding, ask};
-use super::stack::{MAX_CONCURRENT_TREES, merge};
+use crate::image::{MAX_CONCURRENT, merge};
 
 /// What is known of an image's file tree.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Stack {
     pub async fn known_tree(&self, explained: &[Explanation]) -> Result<KnownTree> {
         let trees: Vec<_> = stream::iter(explained)
             .map(|explanation| self.known_layer_tree(explanation))
-            .buffered(MAX_CONCURRENT_TREES)
+            .buffered(MAX_CONCURRENT)
             .try_collect()
             .await?;
         let unknown: Vec<_> = (0..trees.len()).filter(|&layer| trees[layer].is_none()).collect();

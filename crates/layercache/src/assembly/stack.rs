@@ -7,17 +7,14 @@ use std::sync::Arc;
 use cache_core::cache::Arrival;
 use cache_core::guard::SourceCounts;
 use cache_core::inflate::{InflateLimits, InflateStats, Inflater};
-use cache_core::{Error, LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result, Role};
+use cache_core::{LayerCache, LayerDescriptor, LayerReader, LayerSourceExt, Result, Role};
 use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use image_tree::{Access, ImageTree, LayerTree, TreeLimits, TreeStore, load_or_build};
+use image_tree::TreeStore;
 
 use super::{Kinds, Part, Shared};
+use crate::image::ImageHandle;
 use crate::trees::NoTrees;
 use crate::{Config, ConfigError};
-
-/// Trees that are loaded or built at once.
-pub(super) const MAX_CONCURRENT_TREES: usize = 4;
 
 /// A cache composed as a configuration says, with what an application needs around it.
 pub struct Stack {
@@ -140,44 +137,16 @@ impl Stack {
         named.is_some_and(|part| part.role() == Role::Origin)
     }
 
-    /// The file tree of one layer: loaded from next to the layer, or built from the layer and kept there. The layer is opened
-    /// in either case, since only that checks what `layer` claims of it.
+    /// Opens an image with these layers, the base first: each layer once, and its file tree with
+    /// it, loaded from next to the layer or built from it and kept there. Dropping the future
+    /// cancels it.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and [`Corrupt`](cache_core::ErrorKind::Corrupt) when the layer is not a tar.
-    pub async fn layer_tree(&self, layer: &LayerDescriptor) -> Result<Arc<LayerTree>> {
-        let reader = self.open(layer).await?;
-        let access = if reader.random_access() {
-            Access::Random
-        } else {
-            Access::Stream
-        };
-        load_or_build(&*self.trees, layer, reader, access, &TreeLimits::default()).await
+    /// Those of [`open`](Self::open) and [`ImageTree::new`](image_tree::ImageTree::new), and
+    /// [`Corrupt`](cache_core::ErrorKind::Corrupt) when a layer is not a tar.
+    pub async fn open_image(&self, layers: &[LayerDescriptor]) -> Result<ImageHandle> {
+        ImageHandle::new(&self.cache, &*self.trees, layers).await
     }
-
-    /// The file tree of an image with these layers, the base first.
-    ///
-    /// # Errors
-    /// Those of [`layer_tree`](Self::layer_tree) and [`ImageTree::new`].
-    pub async fn image_tree(&self, layers: &[LayerDescriptor]) -> Result<ImageTree> {
-        let trees: Vec<_> = stream::iter(layers)
-            .map(|layer| self.layer_tree(layer))
-            .buffered(MAX_CONCURRENT_TREES)
-            .try_collect()
-            .await?;
-        merge(trees).await
-    }
-}
-
-/// The tree of an image with these layers' trees, the base first.
-pub(super) async fn merge(trees: Vec<Arc<LayerTree>>) -> Result<ImageTree> {
-    let merged = tokio::task::spawn_blocking(move || ImageTree::new(trees, &TreeLimits::default()));
-    merged.await.map_err(|error| {
-        Error::unavailable(
-            "the trees of the layers were not merged: the runtime is shutting down, or the work panicked",
-        )
-        .caused_by(error)
-    })?
 }
 
 impl fmt::Debug for Stack {
