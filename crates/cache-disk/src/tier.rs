@@ -323,7 +323,7 @@ impl DiskTier {
     /// # Errors
     /// When the directory cannot be read or written. Some of it may be done then. Records of images
     /// and files in quarantine that cannot be read or removed are only warned of.
-    pub async fn gc_with(&self, options: GcOptions) -> Result<GcReport> {
+    pub async fn gc(&self, options: GcOptions) -> Result<GcReport> {
         let inventory = Arc::clone(&self.parts.inventory);
         let collect = move |dir: &Arc<_>| gc::gc(&inventory, dir, &options);
         self.parts.directory.run_if_there("gc", collect).await

@@ -172,12 +172,12 @@ impl Holder {
 
 /// Decides how long to wait for a holder: for as long as it makes progress.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct LockPatience {
     limit: Duration,
     last: Option<(Holder, tokio::time::Instant)>,
 }
 
-impl Patience {
+impl LockPatience {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, last: None }
     }
@@ -284,7 +284,7 @@ mod tests {
             heartbeat: Some(SystemTime::now() - Duration::from_secs(seconds)),
         };
         // A stale heartbeat counts once it was seen twice.
-        let mut patience = Patience::new(limit);
+        let mut patience = LockPatience::new(limit);
         let stale = beat_before(61);
         assert!(!patience.is_exhausted_by(stale));
         assert!(patience.is_exhausted_by(stale));

@@ -10,7 +10,7 @@ use cache_core::{Claim, Digest, Error, ErrorKind, LayerDescriptor, Result};
 
 use crate::dir::directory::Directory;
 use crate::dir::handle::Handle;
-use crate::dir::lock::{Attempt, FileLock, Holder, Patience};
+use crate::dir::lock::{Attempt, FileLock, Holder, LockPatience};
 use crate::dir::recovery::{remove_leftovers, report};
 use crate::dir::remove::{remove_all_files, sync_removal};
 use crate::failure::failure;
@@ -43,7 +43,7 @@ impl Claims {
     pub(crate) async fn claim(&self, layer: &LayerDescriptor) -> Result<Claim> {
         self.check(layer)?;
         self.recover_once().await?;
-        let mut patience = Patience::new(self.lock_patience);
+        let mut patience = LockPatience::new(self.lock_patience);
         let mut wait = FIRST_WAIT;
         loop {
             let (quota, digest) = (Arc::clone(&self.quota), layer.digest);

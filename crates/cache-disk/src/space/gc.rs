@@ -17,7 +17,7 @@ use crate::space::evict::{Candidate, Evicted};
 use crate::space::policy::Standing;
 use crate::space::usage::{DiskUsage, Inventory};
 
-/// The layers that [`DiskTier::gc_with`](crate::DiskTier::gc_with) removes. Two settings say which
+/// The layers that [`DiskTier::gc`](crate::DiskTier::gc) removes. Two settings say which
 /// ones may go, the third one when enough are gone:
 ///
 /// - With `older_than` or `keep`, only the layers may go that both of them allow. Without, all may.
@@ -98,7 +98,7 @@ impl GcOptions {
     }
 }
 
-/// The outcome of [`DiskTier::gc_with`](crate::DiskTier::gc_with) or
+/// The outcome of [`DiskTier::gc`](crate::DiskTier::gc) or
 /// [`DiskTier::clear`](crate::DiskTier::clear).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -41,9 +41,9 @@ async fn left_after(options: GcOptions) -> Vec<u64> {
         left.map(|(days, _)| days).collect()
     };
     // What is told beforehand is what comes.
-    let told = tier.gc_with(options.clone().with_dry_run(true)).await.unwrap();
+    let told = tier.gc(options.clone().with_dry_run(true)).await.unwrap();
     assert_eq!(left(&cache), [1, 2, 3, 4]);
-    let done = tier.gc_with(options).await.unwrap();
+    let done = tier.gc(options).await.unwrap();
     assert_eq!(
         (&told.removed, told.layers, told.bytes, told.removed_bytes),
         (&done.removed, done.layers, done.bytes, done.removed_bytes)
@@ -98,7 +98,7 @@ async fn an_open_layer_is_not_old() {
     // Opened three days ago, and read since.
     cache.age(&b, 3 * DAY);
     let report = tier
-        .gc_with(GcOptions::default().with_older_than(days(1)))
+        .gc(GcOptions::default().with_older_than(days(1)))
         .await
         .unwrap();
     assert_eq!(
@@ -110,7 +110,7 @@ async fn an_open_layer_is_not_old() {
         only(&[&a, &c])
     );
     drop(reader);
-    tier.gc_with(GcOptions::default().with_older_than(days(1)))
+    tier.gc(GcOptions::default().with_older_than(days(1)))
         .await
         .unwrap();
     assert_eq!(cache.files(), Cache::files_of(&[&d]));
@@ -124,12 +124,12 @@ async fn a_rehearsal_counts_what_is_in_quarantine_as_gone() {
     assert!(tier.quarantine(layers[0].digest()).await.unwrap());
     let left = layers[1].bytes_on_disk() * 3;
     let options = GcOptions::default().with_max_bytes(left);
-    let told = tier.gc_with(options.clone().with_dry_run(true)).await.unwrap();
+    let told = tier.gc(options.clone().with_dry_run(true)).await.unwrap();
     assert_eq!(
         (told.removed_layers, told.removed_quarantined, told.bytes),
         (0, 1, left)
     );
-    let done = tier.gc_with(options).await.unwrap();
+    let done = tier.gc(options).await.unwrap();
     assert_eq!(
         (done.removed_layers, done.removed_quarantined, done.bytes),
         (0, 1, left)

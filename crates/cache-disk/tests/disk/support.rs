@@ -186,7 +186,7 @@ pub(crate) async fn open(tier: &DiskTier, layer: &Layer) -> Option<Arc<dyn Layer
 
 /// Evicts until the layers take no more than `max_bytes`, or, without, until the limits are kept.
 pub(crate) async fn gc(tier: &DiskTier, max_bytes: impl Into<Option<u64>>) -> cache_core::Result<GcReport> {
-    tier.gc_with(GcOptions::default().with_max_bytes(max_bytes)).await
+    tier.gc(GcOptions::default().with_max_bytes(max_bytes)).await
 }
 
 pub(crate) async fn is_cached(tier: &DiskTier, layer: &Layer) -> bool {

@@ -97,7 +97,7 @@ pub async fn gc(
     for disk in disks {
         progress.tell(Event::Directory(disk.dir()));
         let at = || disk.dir().display();
-        let removed = disk.gc_with(options.clone()).await.at(at)?;
+        let removed = disk.gc(options.clone()).await.at(at)?;
         let contents = disk.contents().await.at(at)?;
         let report = RemovalReport::new(disk, removed, options.dry_run.then_some(&contents));
         progress.tell(Event::Removed(&report));
