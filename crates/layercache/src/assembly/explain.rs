@@ -120,11 +120,9 @@ impl Stack {
 
     /// [Explains](Self::explain) each of these layers, eight at a time.
     pub async fn explain_all(&self, layers: &[LayerDescriptor]) -> Vec<Explanation> {
-        stream::iter(layers)
-            .map(|layer| self.explain(layer))
-            .buffered(MAX_CONCURRENT)
-            .collect()
-            .await
+        // A vector, since a closure in the stream would keep the future from being `Send`.
+        let explained: Vec<_> = layers.iter().map(|layer| self.explain(layer)).collect();
+        stream::iter(explained).buffered(MAX_CONCURRENT).collect().await
     }
 }
 

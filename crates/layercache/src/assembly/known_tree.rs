@@ -26,8 +26,12 @@ impl Stack {
     /// # Errors
     /// Those of reading, [`Corrupt`](cache_core::ErrorKind::Corrupt) when a layer is not a tar, and those of [`ImageTree::new`].
     pub async fn known_tree(&self, explained: &[Explanation]) -> Result<KnownTree> {
-        let trees: Vec<_> = stream::iter(explained)
-            .map(|explanation| self.known_layer_tree(explanation))
+        // A vector, since a closure in the stream would keep the future from being `Send`.
+        let trees: Vec<_> = explained
+            .iter()
+            .map(|layer| self.known_layer_tree(layer))
+            .collect();
+        let trees: Vec<_> = stream::iter(trees)
             .buffered(MAX_CONCURRENT)
             .try_collect()
             .await?;

@@ -35,9 +35,9 @@ pub enum OpsError {
     #[error("the image is for {found}, not for {wanted}")]
     WrongPlatform {
         /// The platform that the image names.
-        found: Platform,
+        found: Box<Platform>,
         /// The platform that was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
     },
     /// The image has no such file.
     #[error("no such file")]
@@ -55,7 +55,7 @@ pub enum OpsError {
     },
     /// A layer was wrong and could not be fetched anew.
     #[error(transparent)]
-    NotRefetched(#[from] NotRefetched),
+    NotRefetched(Box<NotRefetched>),
     /// The stack has no tier of the kind `disk`.
     #[error("the configuration has no tier of the kind `disk`, which these commands look after: add one")]
     NoDisk,
@@ -175,6 +175,12 @@ impl OpsError {
             Self::At { place, source } if place == name => *source,
             other => other,
         }
+    }
+}
+
+impl From<NotRefetched> for OpsError {
+    fn from(error: NotRefetched) -> Self {
+        Self::NotRefetched(Box::new(error))
     }
 }
 

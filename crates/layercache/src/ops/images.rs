@@ -26,7 +26,7 @@ pub async fn resolve(
     let image = stack.resolve(location, &wanted).await.at(|| location)?;
     let found = &image.platform;
     if platform.is_some() && !may_be_for(&wanted, found) {
-        let found = found.clone();
+        let (found, wanted) = (Box::new(found.clone()), Box::new(wanted));
         return Err(OpsError::WrongPlatform { found, wanted }.at(location));
     }
     Ok(image)

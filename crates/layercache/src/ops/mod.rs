@@ -8,6 +8,7 @@
 //! | operation | what it does |
 //! |---|---|
 //! | [`resolve()`], [`inspect()`] | finds an image and its layers |
+//! | [`explain()`] | tells where the layers of an image would come from, and what a read would move |
 //! | [`pull()`], [`warm()`] | bring the layers of an image, or of a list of images, into the cache |
 //! | [`push()`] | copies cached layers to the shared tiers |
 //! | [`check()`] | asks every source if it can be used |
@@ -38,6 +39,7 @@
 mod check;
 mod disks;
 mod error;
+mod explain;
 mod gc;
 mod images;
 mod inspect;
@@ -58,6 +60,10 @@ mod tests;
 
 pub use check::{CheckAnswer, CheckReport, CheckedSource, check};
 pub use error::{NotKept, NotRefetched, OpsError, count, error_line, plain};
+pub use explain::{
+    ExplainReport, ExplainedCopy, ExplainedFile, ExplainedFinding, ExplainedLayer, ExplainedReading,
+    ExplainedSource, FoundFile, UnknownFile, explain,
+};
 pub use gc::{RemovalReport, RemoveReport, RemovedLayer, clear, gc, remove};
 pub use images::{image_name, resolve};
 pub use inspect::{InspectReport, InspectedLayer, inspect};

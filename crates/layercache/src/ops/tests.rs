@@ -97,6 +97,22 @@ impl Notes {
     }
 }
 
+/// Makes a tar of one file.
+fn tar(path: &str, contents: &[u8]) -> Vec<u8> {
+    let mut header = [0; 512];
+    header[..path.len()].copy_from_slice(path.as_bytes());
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", contents.len()).as_bytes());
+    header[148..156].fill(b' ');
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().copied().map(u32::from).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut tar = [&header, contents].concat();
+    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+    tar
+}
+
 fn json_of(report: &impl Serialize) -> Value {
     serde_json::to_value(report).unwrap()
 }
@@ -280,14 +296,18 @@ async fn dropping_a_pull_ends_all_that_it_has_begun() {
 /// Reports of operations have the keys of the page, of whichever crate prints them.
 #[tokio::test]
 async fn the_page_has_the_keys_of_the_reports() {
-    let room = Room::new(&[b"base", b"application"]);
+    let room = Room::new(&[&tar("etc/hello", b"hello"), b""]);
     let stack = room.stack();
     let images = std::slice::from_ref(&room.image);
     let inspected = inspect(&stack, &room.image, None).await.unwrap();
     check_json_page("`inspect`", &[json_of(&inspected)]);
+    let path = Some(Path::new("/etc/hello"));
+    let cold = explain(&stack, &room.image, path, None).await.unwrap();
     let pulled = pull(&stack, &room.image, None, &()).await.unwrap();
     let layers: Vec<_> = pulled.layers.iter().map(json_of).collect();
     check_json_page("`pull`", &layers);
+    let warm_now = explain(&stack, &room.image, path, None).await.unwrap();
+    check_json_page("`explain`", &[json_of(&cold), json_of(&warm_now)]);
     let wanted = WantedImage::parse_list(&room.image.to_string());
     let warmed = warm(&stack, wanted, 1, None, &()).await;
     check_json_page("`warm`", &[json_of(&warmed.images[0])]);
@@ -331,6 +351,7 @@ fn operations_can_be_spawned() {
     sent(|stack, _| warm(stack, Vec::new(), 4, None, &()));
     sent(|stack, at| push(stack, images(at), None, &()));
     sent(|stack, at| inspect(stack, at, None));
+    sent(|stack, at| explain(stack, at, Some(Path::new("/")), None));
     sent(|stack, _| check(stack));
     sent(|stack, _| usage(stack, &()));
     sent(|stack, _| verify(stack, VerifyOptions::default(), &()));

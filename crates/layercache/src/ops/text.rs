@@ -44,13 +44,18 @@ pub(super) fn error_or_null<S: Serializer>(
     }
 }
 
+/// Serialises a way of copying as the configuration names it.
+pub(super) fn copying<S: Serializer>(copying: &Copying, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(copying_name(*copying))
+}
+
 /// Serialises a way of copying as the configuration names it, and none as null.
 pub(super) fn copying_or_null<S: Serializer>(
-    copying: &Option<Copying>,
+    value: &Option<Copying>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    match copying {
-        Some(copying) => serializer.serialize_str(copying_name(*copying)),
+    match value {
+        Some(value) => copying(value, serializer),
         None => serializer.serialize_none(),
     }
 }
