@@ -47,7 +47,6 @@ pub mod index;
 pub mod inflate;
 pub mod lease;
 mod memory;
-mod metered;
 pub mod metrics;
 #[doc(hidden)]
 pub mod planted;

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Nothing is left alone for longer, whatever the configuration says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The pause number `count`, counted from 0: a random one between half and all of what starts at `first` and doubles each
-/// time up to `longest`, so that many processes do not come back at once.
-pub(crate) fn pause(first: Duration, longest: Duration, count: u32) -> Duration {
+/// Returns the pause before the repetition number `count`, counted from 0: a random one between half and all of what starts
+/// at `first` and doubles each time up to `longest`, so that many processes do not come back at once.
+pub fn pause(first: Duration, longest: Duration, count: u32) -> Duration {
     full_pause(first, longest, count).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 

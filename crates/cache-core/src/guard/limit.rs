@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::guarded::Guarded;
-use super::policy::{Operation, Policy};
+use super::policy::{Answer, Operation, Policy};
 use crate::{Error, LayerSource, Result};
 
 /// A source that has only so many operations under way at once; more wait for a place, first come, first served.
@@ -42,7 +42,7 @@ impl<S: LayerSource> Limit<S> {
 }
 
 impl Policy for Places {
-    async fn run<T: Send>(
+    async fn run<T: Answer>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,

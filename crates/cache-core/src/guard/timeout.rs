@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::guarded::Guarded;
-use super::policy::{Operation, Policy};
+use super::policy::{Answer, Operation, Policy};
 use crate::{Error, LayerSource, Result};
 
 /// A source that is waited for no longer than [`TimeoutConfig`] says: then what it was doing is dropped, which cancels
@@ -62,7 +62,7 @@ impl<S: LayerSource> Timeout<S> {
 }
 
 impl Policy for TimeoutConfig {
-    async fn run<T: Send>(
+    async fn run<T: Answer>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::guard::{
-    Breaker, BreakerConfig, Guarded, Limit, Operation, Policy, Retry, RetryConfig, TimeoutConfig,
+    Answer, BreakerConfig, GuardConfig, Operation, Policy, RetryConfig, TimeoutConfig, recommended,
 };
 use cache_core::index::{CHUNK_LEN, Seal};
 use cache_core::lease::Leases;
@@ -126,11 +126,8 @@ impl Remote {
         !self.read_only && self.write_back != Copying::Off
     }
 
-    /// `tier` behind its guards, and with `leases` if layers are written back to it. Where it is read-only it joins as a source, so that nothing is ever written or removed there.
-    ///
-    /// From the outside in: a limit, whose places are free for others the sooner a breaker refuses; a breaker, which counts an
-    /// operation as one failure however often it was tried; the time-outs, which all attempts at one operation share, so that a server
-    /// that stalls costs one time-out; and attempts, for the connection that was reset.
+    /// Makes a part of `tier` behind the [recommended] guards, with `leases` if layers are written back to it. Where it is
+    /// read-only it joins as a source, so that nothing is ever written or removed there.
     pub(super) fn part(&self, tier: impl Tier, leases: Option<Arc<dyn Leases>>) -> Part {
         let pause = (self.timeout / 20).min(MAX_PAUSE);
         let retry = RetryConfig {
@@ -142,9 +139,13 @@ impl Remote {
             failures: FAILURES,
             ..BreakerConfig::default()
         };
-        let tier = Retry::new(tier, retry);
-        let tier = Guarded::with_policy(tier, Patience::new(self.timeout));
-        let tier = Arc::new(Limit::new(Breaker::new(tier, breaker), CONCURRENCY));
+        let guards = GuardConfig {
+            retry,
+            timeout: TierTimeouts::new(self.timeout),
+            breaker,
+            concurrency: CONCURRENCY,
+        };
+        let tier = Arc::new(recommended(tier, guards));
         let part = if self.read_only {
             Part::source(tier)
         } else {
@@ -164,12 +165,12 @@ impl Remote {
 /// changes a tier is many requests, each of which the tier bounds by itself, and mostly nobody waits for it: here the bound is a
 /// backstop, and must not cut what goes well.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct TierTimeouts {
     reading: TimeoutConfig,
     changing: TimeoutConfig,
 }
 
-impl Patience {
+impl TierTimeouts {
     fn new(timeout: Duration) -> Self {
         let all = |limit| TimeoutConfig {
             operation: limit,
@@ -190,8 +191,8 @@ impl Patience {
     }
 }
 
-impl Policy for Patience {
-    async fn run<T: Send>(
+impl Policy for TierTimeouts {
+    async fn run<T: Answer>(
         &self,
         operation: Operation,
         work: impl Future<Output = cache_core::Result<T>> + Send,
@@ -265,14 +266,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readers_wait_for_one_time_out_and_uploads_for_more() {
         let timeout = Duration::from_secs(2);
-        let patience = Patience::new(timeout);
+        let timeouts = TierTimeouts::new(timeout);
         let of = async |operation, takes| {
             let start = tokio::time::Instant::now();
             let work = async {
                 tokio::time::sleep(takes).await;
                 Ok::<_, Error>(())
             };
-            let result = patience.run(operation, work).await;
+            let result = timeouts.run(operation, work).await;
             (result.map_err(|error| error.kind()), start.elapsed())
         };
         let refused = (Err(ErrorKind::Unavailable), timeout);

@@ -289,24 +289,24 @@ async fn a_refusal_says_why_and_for_how_long() {
 async fn what_stands_beside_the_tier_shares_its_breaker() {
     let (tier, script) = far().await;
     let tier = Breaker::new(tier, config());
-    let lease: BreakerHandle = tier.handle();
+    let lease: BreakerHandle = tier.policy().clone();
     for _ in 0..3 {
         let lost: Result<()> = lease
-            .call("renew a lease", async { Err(Error::unavailable("gone")) })
+            .run(Operation::Remove, async { Err(Error::unavailable("gone")) })
             .await;
-        assert_eq!(lost.unwrap_err().to_string(), "far: renew a lease: gone");
+        assert_eq!(lost.unwrap_err().to_string(), "far: remove: gone");
     }
     refused(tier.open(&layer()).await, "open");
     assert!(script.asked().is_empty());
-    let error = lease.call("renew a lease", async { Ok(()) }).await.unwrap_err();
+    let error = lease.run(Operation::Remove, async { Ok(()) }).await.unwrap_err();
     assert!(
         error
             .to_string()
-            .starts_with("far: renew a lease: the breaker is open: gone")
+            .starts_with("far: remove: the breaker is open: gone")
     );
     advance(secs(10)).await;
     drop(tier);
-    lease.call("renew a lease", async { Ok(()) }).await.unwrap();
+    lease.run(Operation::Remove, async { Ok(()) }).await.unwrap();
     assert_eq!(lease.state(), BreakerState::Closed);
 }
 

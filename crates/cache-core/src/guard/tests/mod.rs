@@ -1,7 +1,6 @@
 //! Stories of each guard, and what holds for all of them.
 
 mod breaker;
-mod circuit;
 mod limit;
 mod metered;
 mod model;
@@ -22,8 +21,8 @@ use tokio::time::{Instant, advance};
 
 use self::script::{Act, Script};
 use super::{
-    Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, ReadOnly, Retry,
-    RetryConfig, Timeout, TimeoutConfig,
+    Answer, Breaker, BreakerConfig, BreakerHandle, BreakerState, Guarded, Limit, Operation, Policy, ReadOnly,
+    Retry, RetryConfig, Timeout, TimeoutConfig,
 };
 use crate::index::IndexBuilder;
 use crate::{

@@ -155,7 +155,7 @@ impl Run {
         let breaker = self.breaker.clone();
         let mut call: Call = async move {
             let work = async { ended.await.expect("it is dropped with the call") };
-            breaker.call("ask", work).await
+            breaker.run(Operation::Open, work).await
         }
         .boxed_local();
         let refused = (&mut call).now_or_never();

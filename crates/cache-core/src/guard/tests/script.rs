@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::super::policy::Policy;
 use super::*;
 
 /// What becomes of an operation.
@@ -77,7 +76,7 @@ impl Drop for Running<'_> {
 }
 
 impl Policy for Script {
-    async fn run<T: Send>(
+    async fn run<T: Answer>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,

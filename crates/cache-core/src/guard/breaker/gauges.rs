@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge};
 
-use super::breaker::BreakerState;
+use super::circuit::BreakerState;
 use crate::metrics::{BREAKER_OPENINGS, BREAKER_STATE, STATE, TIER};
 
 /// The metrics of one breaker. It adds to the gauge of the state that it gets into and takes away from that of the one it leaves: the sum is

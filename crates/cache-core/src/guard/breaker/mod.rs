@@ -1,14 +1,18 @@
 //! Leaving a source alone that does not answer.
 
+mod circuit;
+mod gauges;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::circuit::{Change, Circuit, Outcome};
-use super::gauges::BreakerGauges;
+pub(super) use self::circuit::was_refused;
+pub use self::circuit::{BreakerConfig, BreakerState};
+use self::circuit::{Change, Circuit, Outcome};
+use self::gauges::BreakerGauges;
 use super::guarded::Guarded;
-use super::policy::{Operation, Policy};
+use super::policy::{Answer, Operation, Policy};
 use crate::{Error, ErrorKind, LayerSource, Result};
 
 /// A source that is left alone for a while after it was [`ErrorKind::Unavailable`] several times in a row.
@@ -23,41 +27,7 @@ use crate::{Error, ErrorKind, LayerSource, Result};
 /// - Operations that have begun before the breaker opened, and end later, do not prolong the cool-down.
 pub type Breaker<S> = Guarded<S, BreakerHandle>;
 
-/// When a breaker opens and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerConfig {
-    /// It opens after so many failures in a row; 3 by default, at least 1.
-    pub failures: u32,
-    /// How long it stays open at first: a random time up to this one, at least its half; 10 s by default. It doubles with
-    /// each probe that fails.
-    pub cool_down: Duration,
-    /// The longest that it stays open; 2 min by default.
-    pub max_cool_down: Duration,
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self {
-            failures: 3,
-            cool_down: Duration::from_secs(10),
-            max_cool_down: Duration::from_secs(120),
-        }
-    }
-}
-
-/// What a breaker does with the next operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BreakerState {
-    /// It passes.
-    Closed,
-    /// It is refused, or is the probe if the cool-down is over.
-    Open,
-    /// It is refused, as a probe is under way.
-    HalfOpen,
-}
-
-/// A breaker without the source: to look at it, and to put more under it that dies with the source. Clones are the same
-/// breaker.
+/// The policy of a [`Breaker`]. Clones are the same breaker, and stay valid when the source is gone.
 #[derive(Clone, Debug)]
 pub struct BreakerHandle(Arc<Shared>);
 
@@ -80,16 +50,11 @@ impl<S: LayerSource> Breaker<S> {
     pub fn state(&self) -> BreakerState {
         self.policy().state()
     }
-
-    /// The breaker, which stays valid when the source is gone.
-    pub fn handle(&self) -> BreakerHandle {
-        self.policy().clone()
-    }
 }
 
 impl BreakerHandle {
     /// A closed breaker of a source of this name.
-    pub fn new(tier: &str, config: BreakerConfig) -> Self {
+    pub(in crate::guard) fn new(tier: &str, config: BreakerConfig) -> Self {
         Self(Arc::new(Shared {
             tier: tier.into(),
             circuit: Mutex::new(Circuit::new(config)),
@@ -101,31 +66,23 @@ impl BreakerHandle {
     pub fn state(&self) -> BreakerState {
         self.0.circuit().state()
     }
-
-    /// Does `work` unless the breaker is open, and takes note of what comes of it.
-    ///
-    /// Not to be used for a part of an operation that goes through this breaker already: when that is the probe, its part
-    /// would be refused. Dropping the future drops `work`.
-    ///
-    /// # Errors
-    /// Those of `work`, and [`ErrorKind::Unavailable`] when it is refused: that one says why the breaker has opened, and
-    /// keeps the failure as its cause.
-    pub async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let place = |error: Error| error.at(&self.0.tier, operation);
-        let call = self.0.admit().map_err(place)?;
-        let result = work.await.map_err(place);
-        call.settle(&result);
-        result
-    }
 }
 
 impl Policy for BreakerHandle {
-    async fn run<T: Send>(
+    /// Does `work` unless the breaker is open, and takes note of what comes of it.
+    ///
+    /// Not to be used for a part of an operation that goes through this breaker already: when that is the probe, its part
+    /// would be refused. A refusal says why the breaker has opened, and keeps the failure as its cause.
+    async fn run<T: Answer>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        self.call(operation.name(), work).await
+        let place = |error: Error| error.at(&self.0.tier, operation.name());
+        let call = self.0.admit().map_err(place)?;
+        let result = work.await.map_err(place);
+        call.settle(&result);
+        result
     }
 }
 

@@ -5,9 +5,41 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::{full_pause, pause};
-use super::breaker::{BreakerConfig, BreakerState};
+use crate::guard::backoff::{full_pause, pause};
 use crate::{Error, planted};
+
+/// When a breaker opens and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// It opens after so many failures in a row; 3 by default, at least 1.
+    pub failures: u32,
+    /// How long it stays open at first: a random time up to this one, at least its half; 10 s by default. It doubles with
+    /// each probe that fails.
+    pub cool_down: Duration,
+    /// The longest that it stays open; 2 min by default.
+    pub max_cool_down: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            cool_down: Duration::from_secs(10),
+            max_cool_down: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What a breaker does with the next operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// It passes.
+    Closed,
+    /// It is refused, or is the probe if the cool-down is over.
+    Open,
+    /// It is refused, as a probe is under way.
+    HalfOpen,
+}
 
 /// The state of a breaker.
 ///
@@ -153,7 +185,7 @@ impl Outage {
 }
 
 /// Whether a breaker has refused the operation, so that repeating it soon is pointless.
-pub(super) fn was_refused(error: &Error) -> bool {
+pub(in crate::guard) fn was_refused(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.is::<Refused>())
 }
 
@@ -161,7 +193,7 @@ pub(super) fn was_refused(error: &Error) -> bool {
 #[derive(Debug)]
 struct Refused(Error);
 
-/// What the refusal says already, which those who tell a cause leave out then.
+/// Prints the message only, so that cause chains can skip it.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.message())
@@ -171,5 +203,48 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_an_earlier_period_counts_for_nothing() {
+        let config = BreakerConfig {
+            failures: 1,
+            cool_down: Duration::from_secs(10),
+            max_cool_down: Duration::from_secs(10),
+        };
+        let failure = Error::unavailable("the connection was cut").caused_by("reset");
+        let (mut circuit, start) = (Circuit::new(config), Instant::now());
+        let first = circuit.admit(start).unwrap();
+        let opened = circuit.settle(first, Outcome::Failed(&failure), start);
+        assert!(matches!(opened, Some(Change::Opened { .. })));
+
+        let refused = circuit.admit(start).unwrap_err();
+        let why = std::error::Error::source(&refused).unwrap();
+        assert_eq!(why.source().unwrap().to_string(), "reset");
+
+        // A probe that takes too long, and the one that takes its place.
+        let slow = circuit.admit(start + Duration::from_secs(10)).unwrap();
+        let now = start + Duration::from_secs(20);
+        let next = circuit.admit(now).unwrap();
+        assert!(circuit.settle(slow, Outcome::Answered, now).is_none());
+        assert_eq!(circuit.state(), BreakerState::HalfOpen);
+        // That one is cancelled, and a new one may begin at once.
+        assert!(circuit.settle(next, Outcome::Unknown, now).is_none());
+        for late in [slow, next] {
+            assert!(circuit.settle(late, Outcome::Answered, now).is_none());
+            assert_eq!(circuit.state(), BreakerState::Open);
+        }
+        let last = circuit.admit(now).unwrap();
+        let closed = circuit.settle(last, Outcome::Answered, now);
+        assert!(matches!(closed, Some(Change::Closed { failed_probes: 0 })));
+        for late in [first, slow, next, last] {
+            assert!(circuit.settle(late, Outcome::Failed(&failure), now).is_none());
+            assert_eq!(circuit.state(), BreakerState::Closed);
+        }
     }
 }

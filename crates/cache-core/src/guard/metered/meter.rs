@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
-use crate::guard::Operation;
+use crate::guard::policy::Operation;
 use crate::metrics::{
     FAR_BYTES, FILLED_BYTES, OPERATION, OUTCOME, Outcome, READ_BYTES, REQUEST_SECONDS, REQUESTS, Reads, TIER,
 };
