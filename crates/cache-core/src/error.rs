@@ -54,7 +54,32 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+impl ErrorKind {
+    /// How likely it is that the same request works elsewhere or later.
+    fn hope(self) -> u8 {
+        match self {
+            Self::Unavailable => 3,
+            Self::Corrupt | Self::Disputed => 2,
+            // Somebody else may get it, or another request.
+            Self::Permanent | Self::Invalid => 1,
+            Self::NotFound => 0,
+        }
+    }
+}
+
 impl Error {
+    /// Returns the first of those errors that leave the most hope: so a caller retries if a retry can help, and something is
+    /// not found only if everybody says so.
+    pub fn most_hopeful<'a>(errors: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        errors.into_iter().reduce(|best, error| {
+            if error.kind().hope() > best.kind().hope() {
+                error
+            } else {
+                best
+            }
+        })
+    }
+
     /// An error of `kind` with a message that says what happened and, where there is something, what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         let message = message.into();
@@ -194,6 +219,20 @@ mod tests {
             .of_layer(&Digest::sha256_of(b"second"));
         assert_eq!(error.to_string(), format!("s3: read {first}: chunk 3 is wrong"));
         assert_eq!((error.tier(), error.layer()), (Some("s3"), Some(&first)));
+    }
+
+    #[test]
+    fn of_several_errors_the_first_that_leaves_most_hope_counts() {
+        let of = |kinds: &[ErrorKind]| {
+            let errors: Vec<_> = kinds.iter().map(|&kind| Error::new(kind, "it failed")).collect();
+            Error::most_hopeful(&errors).map(Error::kind)
+        };
+        use ErrorKind::{Corrupt, Disputed, Invalid, NotFound, Permanent, Unavailable};
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[NotFound, NotFound]), Some(NotFound));
+        assert_eq!(of(&[NotFound, Invalid, Permanent]), Some(Invalid));
+        assert_eq!(of(&[Permanent, Disputed, Corrupt]), Some(Disputed));
+        assert_eq!(of(&[Corrupt, Unavailable, NotFound]), Some(Unavailable));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use cache_core::{Error, LayerIndex, Result};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::client::{Patience, connect};
+use crate::client::{Deadline, connect};
 use crate::failure::{Refusal, failure, refusal, status};
 use crate::{S3Config, keys::Keys};
 
@@ -163,7 +163,7 @@ impl Bucket {
 
     /// Signed with its bytes: a server must refuse an index that was changed on its way, since nothing else vouches for it.
     pub(crate) async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        let patience = Patience::Part.settings(self.config.timeout);
+        let deadline = Deadline::Part.settings(self.config.timeout);
         let request = self
             .client()
             .await?
@@ -174,7 +174,7 @@ impl Bucket {
             .content_length(body.len() as i64)
             .body(body.into())
             .customize()
-            .config_override(patience)
+            .config_override(deadline)
             .send()
             .await
             .map(drop)

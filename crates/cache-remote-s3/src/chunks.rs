@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cache_core::chunked::{ChunkStore, FetchPlan};
+use cache_core::guard::pause;
 use cache_core::index::CHUNK_LEN;
 use cache_core::{Error, Result};
 use tokio::time::{sleep, timeout};
@@ -21,8 +22,9 @@ pub(crate) const PLAN: FetchPlan = FetchPlan {
 
 /// Answers in a row that bring not a byte, before a fetch is given up.
 const MAX_VAIN: u32 = 3;
-/// Grows with each vain answer.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause after the first vain answer, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// A fetch lasts no longer than this many time-outs, however the bytes drip.
 const MAX_TIMEOUTS: u32 = 6;
 
@@ -55,7 +57,7 @@ impl S3Chunks {
                             "the layer was cut on the way, again and again",
                         ));
                     }
-                    sleep(PAUSE * vain).await;
+                    sleep(pause(FIRST_PAUSE, LAST_PAUSE, vain - 1)).await;
                 }
                 _ => vain = 0,
             }

@@ -27,7 +27,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// How long a request may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum Deadline {
     /// One that carries little and is answered at once.
     Answer,
     /// One that carries a part of a layer, over a link that may be slow.
@@ -36,7 +36,7 @@ pub(crate) enum Patience {
     Complete,
 }
 
-impl Patience {
+impl Deadline {
     /// Of one attempt, and of all attempts with the waits between them; both count from the start of the request to the
     /// head of the answer.
     fn limits(self, timeout: Duration) -> (Duration, Duration) {
@@ -57,7 +57,7 @@ impl Patience {
             .build()
     }
 
-    /// What differs from the client's own settings, which are those of [`Patience::Answer`].
+    /// What differs from the client's own settings, which are those of [`Deadline::Answer`].
     pub(crate) fn settings(self, timeout: Duration) -> Builder {
         Config::builder().timeout_config(self.timeouts(timeout))
     }
@@ -68,7 +68,7 @@ impl Patience {
 pub(crate) async fn connect(config: &S3Config) -> Result<Client> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region(config))
-        .timeout_config(Patience::Answer.timeouts(config.timeout))
+        .timeout_config(Deadline::Answer.timeouts(config.timeout))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(MAX_ATTEMPTS)

@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::bucket::Bucket;
 use crate::buffers::{PART_LEN, PartBuffer};
-use crate::client::Patience;
+use crate::client::Deadline;
 use crate::failure::{Refusal, failure, refusal};
 
 /// What S3 allows.
@@ -105,7 +105,7 @@ impl Upload {
             .upload_id(&open.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(Patience::Complete.settings(open.bucket.config.timeout))
+            .config_override(Deadline::Complete.settings(open.bucket.config.timeout))
             .send()
             .await;
         match completed {
@@ -177,7 +177,7 @@ async fn send(
         .content_length(bytes.len() as i64)
         .body(bytes.into())
         .customize()
-        .config_override(Patience::Part.settings(bucket.config.timeout));
+        .config_override(Deadline::Part.settings(bucket.config.timeout));
     let request = if bucket.config.payload_signing() {
         request
     } else {

@@ -1,6 +1,6 @@
 //! What became of asking several sources, as one result.
 
-use crate::{Digest, Error, ErrorKind};
+use crate::{Digest, Error};
 
 /// The errors of the sources that could not serve a layer.
 #[derive(Debug, Default)]
@@ -32,12 +32,7 @@ impl Outcomes {
     ///
     /// The kind is the most hopeful one, so that a caller retries if a retry can help.
     pub(super) fn into_error(mut self, cache: &str, layer: &Digest) -> Option<Error> {
-        let hope = |error: &Error| match error.kind() {
-            ErrorKind::Unavailable => 0,
-            ErrorKind::Corrupt | ErrorKind::Disputed => 1,
-            _ => 2,
-        };
-        let kind = self.0.iter().min_by_key(|error| hope(error))?.kind();
+        let kind = Error::most_hopeful(&self.0)?.kind();
         if self.0.len() == 1 {
             return self.0.pop();
         }

@@ -12,6 +12,7 @@ use super::options::Copying;
 use super::search::Hit;
 use super::source_set::SourceSet;
 use super::tasks::Tasks;
+use crate::guard::full_pause;
 use crate::lease::Release;
 use crate::metrics::UnderWay;
 use crate::runtime::{Semaphore, sleep, spawn};
@@ -21,9 +22,10 @@ use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier,
 const MAX_CONCURRENT: usize = 2;
 /// Write-backs at work or waiting; each holds one open layer. More are dropped: the next worker fills the tier.
 const MAX_QUEUED: usize = 256;
-/// How often a write-back is tried, and how long the first pause is; each further pause is twice as long.
+/// How often a write-back is tried, and how long the first and the longest pause are.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_millis(800);
 
 /// The write-backs of a cache.
 #[derive(Debug)]
@@ -172,15 +174,13 @@ pub(super) struct Copy {
 impl Copy {
     /// Tries until the tier has the layer, or says that it never will; whether it was not there yet.
     async fn persist(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<bool> {
-        let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
             match self.write(progress).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
                     tracing::debug!(%error, attempt, "write-back failed");
                     self.meters.tried_again();
-                    sleep(pause).await;
-                    pause *= 2;
+                    sleep(full_pause(FIRST_PAUSE, LAST_PAUSE, attempt - 1)).await;
                     attempt += 1;
                 }
                 result => {

@@ -11,8 +11,8 @@ pub fn pause(first: Duration, longest: Duration, count: u32) -> Duration {
     full_pause(first, longest, count).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// The longest that [`pause`] may say.
-pub(super) fn full_pause(first: Duration, longest: Duration, count: u32) -> Duration {
+/// Returns the longest pause that [`pause`] may say.
+pub(crate) fn full_pause(first: Duration, longest: Duration, count: u32) -> Duration {
     first.saturating_mul(1 << count.min(30)).min(longest).min(LONGEST)
 }
 

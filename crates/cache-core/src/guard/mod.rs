@@ -18,6 +18,7 @@ mod timeout;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
 
+pub(crate) use backoff::full_pause;
 pub use backoff::pause;
 pub use breaker::{Breaker, BreakerConfig, BreakerHandle, BreakerState};
 pub use guarded::Guarded;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache_core::{ErrorKind, LayerDescriptor};
+use cache_core::LayerDescriptor;
 use registry::{
     CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
     Platform, RegistryConfig, RegistryOrigin,
@@ -148,17 +148,6 @@ fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) 
     part
 }
 
-/// How likely it is that the image is there after all.
-fn hope(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Unavailable => 3,
-        ErrorKind::Corrupt => 2,
-        ErrorKind::NotFound => 0,
-        // `Permanent` and `Invalid`: somebody else may get it, or another request.
-        _ => 1,
-    }
-}
-
 impl Stack {
     /// Finds an image and its layers.
     ///
@@ -167,19 +156,15 @@ impl Stack {
     /// not found only when each of them says so.
     pub async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> cache_core::Result<Image> {
         let kind = location.origin();
-        let mut failed: Option<cache_core::Error> = None;
+        let mut failed = Vec::new();
         for origin in self.origins().filter(|origin| origin.kind == kind) {
             match origin.images.resolve(location, platform).await {
                 Ok(image) => return Ok(image),
-                Err(error) => {
-                    failed = match failed {
-                        Some(other) if hope(other.kind()) >= hope(error.kind()) => Some(other),
-                        _ => Some(error),
-                    }
-                }
+                Err(error) => failed.push(error),
             }
         }
-        Err(failed.unwrap_or_else(|| {
+        let failed = cache_core::Error::most_hopeful(&failed);
+        Err(failed.cloned().unwrap_or_else(|| {
             cache_core::Error::permanent(format!(
                 "no tier of the kind `{kind}` is configured, which this image needs: add one"
             ))

@@ -36,7 +36,7 @@ impl RegistryOrigin {
             .collect();
         let checked: Vec<_> = stream::iter(checks).buffered(MAX_CONCURRENT).collect().await;
         let failed: Vec<Error> = checked.into_iter().filter_map(Result::err).collect();
-        let Some(kind) = failed.first().map(Error::kind) else {
+        let Some(kind) = Error::most_hopeful(&failed).map(Error::kind) else {
             return Ok(());
         };
         let each: Vec<_> = failed.iter().map(Error::message).collect();

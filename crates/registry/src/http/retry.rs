@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cache_core::guard::pause;
+
 use super::config::RegistryConfig;
 
 /// The wait before repetition number `attempt`, counted from 0: what the registry asked for, bounded; else a random one
@@ -10,11 +12,7 @@ pub(super) fn delay(config: &RegistryConfig, attempt: u32, retry_after: Option<D
     if let Some(asked) = retry_after {
         return asked.min(config.max_retry_after);
     }
-    let full = config
-        .backoff
-        .saturating_mul(1 << attempt.min(16))
-        .min(config.max_backoff);
-    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+    pause(config.backoff, config.max_backoff, attempt)
 }
 
 #[cfg(test)]
