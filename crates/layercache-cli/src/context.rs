@@ -65,9 +65,7 @@ impl Context {
 
     /// Resolves the image and opens it: its file tree and its layers.
     pub(crate) async fn open_image(&self, location: &ImageLocation) -> Result<ImageHandle> {
-        let image = self.resolve(location).await?;
-        let opened = self.stack.open_image(&image.layers).await;
-        opened.with_context(|| location.to_string())
+        Ok(ops::open_image(&self.stack, location, self.platform()).await?)
     }
 }
 

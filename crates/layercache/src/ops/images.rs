@@ -4,7 +4,7 @@ use cache_disk::ImageRecord;
 use registry::{Image, ImageLocation, Platform};
 
 use super::error::{OpsError, Place, error_line};
-use crate::Stack;
+use crate::{ImageHandle, Stack};
 
 /// Finds an image and its layers.
 ///
@@ -30,6 +30,22 @@ pub async fn resolve(
         return Err(OpsError::WrongPlatform { found, wanted }.at(location));
     }
     Ok(image)
+}
+
+/// Resolves an image and opens it: its file tree and all of its layers.
+///
+/// # Errors
+/// Those of [`resolve`] and of [`Stack::open_image`].
+///
+/// # Cancellation
+/// Dropping the future cancels what is under way.
+pub async fn open_image(
+    stack: &Stack,
+    location: &ImageLocation,
+    platform: Option<&Platform>,
+) -> Result<ImageHandle, OpsError> {
+    let image = resolve(stack, location, platform).await?;
+    stack.open_image(&image.layers).await.at(|| location)
 }
 
 /// Tells whether an image that names the platform `found` may be meant by `wanted`: an image may

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`resolve()`], [`inspect()`] | finds an image and its layers |
 //! | [`explain()`] | tells where the layers of an image would come from, and what a read would move |
+//! | [`open_image()`] | opens an image: its file tree and its layers |
 //! | [`pull()`], [`warm()`] | bring the layers of an image, or of a list of images, into the cache |
 //! | [`push()`] | copies cached layers to the shared tiers |
 //! | [`check()`] | asks every source if it can be used |
@@ -65,7 +66,7 @@ pub use explain::{
     ExplainedSource, FoundFile, UnknownFile, explain,
 };
 pub use gc::{RemovalReport, RemoveReport, RemovedLayer, clear, gc, remove};
-pub use images::{image_name, resolve};
+pub use images::{image_name, open_image, resolve};
 pub use inspect::{InspectReport, InspectedLayer, inspect};
 pub use list::{ListReport, ListedLayer, list};
 pub use pin::{PinReport, UnpinReport, pin, unpin};
