@@ -27,14 +27,19 @@ const DEFAULT_LEASE_LIFETIME: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Clone)]
 pub struct RedisConfig {
-    pub(crate) urls: Vec<String>,
+    /// See [`new`](Self::new). They may hold passwords.
+    pub urls: Vec<String>,
     pub(crate) current_urls: Option<Arc<dyn ServerUrls>>,
     pub(crate) name: String,
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) max_layer_bytes: u64,
+    /// See [`with_ttl`](Self::with_ttl).
+    pub ttl: Option<Duration>,
+    /// See [`with_max_layer_bytes`](Self::with_max_layer_bytes).
+    pub max_layer_bytes: u64,
     pub(crate) seal: Seal,
-    pub(crate) timeout: Duration,
-    pub(crate) ca_certificate: Option<Vec<u8>>,
+    /// See [`with_timeout`](Self::with_timeout).
+    pub timeout: Duration,
+    /// See [`with_ca_certificate`](Self::with_ca_certificate).
+    pub ca_certificate: Option<Vec<u8>>,
     pub(crate) lease_lifetime: Duration,
 }
 

@@ -14,16 +14,23 @@ use crate::upload::MAX_LAYER_BYTES;
 #[derive(Clone)]
 pub struct S3Config {
     pub(crate) name: String,
-    pub(crate) bucket: String,
-    pub(crate) endpoint: Option<String>,
-    pub(crate) region: Option<String>,
-    pub(crate) prefix: String,
-    pub(crate) path_style: Option<bool>,
-    pub(crate) payload_signing: Option<bool>,
+    /// The bucket, which has to be there.
+    pub bucket: String,
+    /// See [`with_endpoint`](Self::with_endpoint).
+    pub endpoint: Option<String>,
+    /// See [`with_region`](Self::with_region).
+    pub region: Option<String>,
+    /// See [`with_prefix`](Self::with_prefix).
+    pub prefix: String,
+    /// See [`with_path_style`](Self::with_path_style).
+    pub path_style: Option<bool>,
+    /// See [`with_payload_signing`](Self::with_payload_signing).
+    pub payload_signing: Option<bool>,
     pub(crate) credentials: Option<KeyPair>,
     pub(crate) key_pairs: Option<Arc<dyn KeyPairs>>,
     pub(crate) seal: Seal,
-    pub(crate) timeout: Duration,
+    /// See [`with_timeout`](Self::with_timeout).
+    pub timeout: Duration,
     pub(crate) max_layer_bytes: u64,
 }
 

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use layercache::core::index::IndexBuilder;
 use layercache::core::*;
-use layercache::{Config, Kinds, Part, Stack};
+use layercache::{Config, Key, Kinds, Part, Stack};
 
 /// Layers by digest, each with the diff ID that its bytes were verified against.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +117,17 @@ impl LayerReader for Book {
     }
 }
 
+/// The keys of a kind that keeps layers in memory, with their defaults.
+struct Memory {
+    max_bytes: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20 }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tar = b"the bytes of a tar".repeat(100_000);
@@ -145,12 +156,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The second has no origin, and needs none. It names its tiers in a configuration.
     let mut kinds = Kinds::builtin();
-    kinds.register("memory", move |_, _| Ok(Part::tier(near())));
+    let keys = [Key::size(
+        "max_bytes",
+        "How much is kept.",
+        |memory: &mut Memory| &mut memory.max_bytes,
+    )];
+    kinds.register_with_keys("memory", keys, |memory, tier, _| {
+        Ok(Part::tier(Arc::new(MemoryTier::new(
+            tier.name(),
+            memory.max_bytes,
+        ))))
+    });
     let shared = shelf.clone();
     kinds.register("shelf", move |_, _| {
         Ok(Part::tier(Arc::new(shared.clone())).with_description("a map"))
     });
-    let config = Config::parse("[[tier]]\nkind = \"memory\"\n[[tier]]\nkind = \"shelf\"")?;
+    let config =
+        Config::parse("[[tier]]\nkind = \"memory\"\nmax_bytes = \"1GiB\"\n[[tier]]\nkind = \"shelf\"")?;
     let second = Stack::assemble(&config, &kinds)?;
     assert_eq!(second.open(&layer).await?.read_bytes(0, tar.len()).await?, tar);
     assert_eq!(second.sources()[1].counts.hits, 1);

@@ -85,8 +85,8 @@ pub use cache_remote_redis as redis;
 #[cfg(feature = "s3")]
 pub use cache_remote_s3 as s3;
 pub use config::{
-    Config, ConfigBuilder, ConfigError, SetBy, Setting, ShownConfig, ShownSetting, ShownTier, TierConfig,
-    Unset, ValueType,
+    Config, ConfigBuilder, ConfigError, Field, Key, Secret, SecretBytes, SetBy, ShownConfig, ShownSetting,
+    ShownTier, Slot, TierConfig,
 };
 pub use image::ImageHandle;
 pub use image_tree as tree;

@@ -24,6 +24,13 @@ pub fn default_dir() -> PathBuf {
     default_dir_from(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"), uid)
 }
 
+impl Default for DiskConfig {
+    /// Returns the defaults for the [default directory](default_dir).
+    fn default() -> Self {
+        Self::new(default_dir())
+    }
+}
+
 fn default_dir_from(cache_home: Option<OsString>, home: Option<OsString>, uid: u32) -> PathBuf {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(cache_home)

@@ -201,7 +201,7 @@ fn a_configuration_is_the_same_when_it_was_written_and_read() {
     assert_eq!(format!("{again:?}"), format!("{config:?}"));
     assert_eq!(again.to_toml().unwrap(), written);
     assert_eq!(
-        (again.max_layer_bytes.0, again.tiers[0].name()),
+        (again.max_layer_bytes, again.tiers[0].name()),
         (123_456_789, "fast")
     );
 }

@@ -1,61 +1,62 @@
 //! The kind `disk`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Digest, LayerDescriptor, Result};
-use cache_disk::{DEFAULT_MIN_FREE_BYTES, DiskConfig, DiskTier, Peek, default_dir};
+use cache_disk::{DiskConfig, DiskTier, Peek};
 use image_tree::TreeStore;
-use serde::Deserialize;
 
-use super::{Glance, Part, Shared, Stack};
-use crate::config::Size;
-use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
+use super::kinds::{Kinds, Shared};
+use super::part::{Glance, Part};
+use super::stack::Stack;
+use crate::config::{ConfigError, Key, TierConfig};
 
 /// The companion that the file tree of a layer is.
 const TREE: &str = "tree";
 /// Longest encoded tree in bytes that is loaded; a longer one is built anew each time.
 const MAX_TREE_LEN: usize = 256 << 20;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    dir: Option<PathBuf>,
-    max_bytes: Option<Size>,
-    min_free_bytes: Option<Size>,
+pub(super) fn register(kinds: &mut Kinds) {
+    kinds.register_with_keys("disk", keys(), part);
 }
 
-pub(super) const SETTINGS: [Setting; 3] = [
-    Setting::new(
-        "dir",
-        ValueType::Path,
-        "The directory of the layers: created with mode 0700 if it is not there. It belongs to its user, and is neither\n\
-         a symbolic link nor writable by others.",
-        Unset::Found {
-            how: "$XDG_CACHE_HOME/clip, else ~/.cache/clip, else /tmp/clip-oci-cache-<uid>",
-            value: || default_dir().to_str().map(Into::into),
-        },
-    )
-    .such_as("\"/var/cache/clip\""),
-    Setting::new(
-        "max_bytes",
-        ValueType::Size,
-        "What the layers may take: beyond this, layers are evicted.",
-        Unset::Nothing("no limit but that of the file system"),
-    )
-    .such_as("\"200GiB\""),
-    Setting::new(
-        "min_free_bytes",
-        ValueType::Size,
-        "How much of the file system is left free.",
-        Unset::Value("\"256MiB\""),
-    ),
-];
+fn keys() -> [Key<DiskConfig>; 3] {
+    type Of = Key<DiskConfig>;
+    [
+        Of::path(
+            "dir",
+            "The directory of the layers: created with mode 0700 if it is not there. It belongs to its user, and is neither\n\
+             a symbolic link nor writable by others.",
+            |config| &mut config.dir,
+        )
+        .found("$XDG_CACHE_HOME/clip, else ~/.cache/clip, else /tmp/clip-oci-cache-<uid>")
+        .such_as("\"/var/cache/clip\"")
+        .check(|DiskConfig { dir, .. }| match dir.as_os_str().as_encoded_bytes().starts_with(b"~") {
+            true => Err(format!(
+                "{:?}: `~` stands for a home directory in shells only: write it out",
+                dir.display()
+            )),
+            false => Ok(()),
+        }),
+        Of::size(
+            "max_bytes",
+            "What the layers may take: beyond this, layers are evicted.",
+            |config| &mut config.max_bytes,
+        )
+        .unset("no limit but that of the file system")
+        .such_as("\"200GiB\""),
+        Of::size(
+            "min_free_bytes",
+            "How much of the file system is left free.",
+            |config| &mut config.min_free_bytes,
+        ),
+    ]
+}
 
-pub(super) fn part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
-    let disk = DiskTier::open(config(tier)?.with_create(shared.create))?;
+fn part(config: DiskConfig, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+    let disk = DiskTier::open(config.with_name(tier.name()).with_create(shared.create))?;
     let [trees, evictions, checked, sampled, peeked] = [(); 5].map(|()| disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
@@ -76,30 +77,6 @@ pub(super) fn part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigErr
         .with_evicted(move || evictions.evicted_layers());
     part.extras.disk = Some(disk);
     Ok(part)
-}
-
-pub(super) fn config(tier: &TierConfig) -> Result<DiskConfig, ConfigError> {
-    let Settings {
-        dir,
-        max_bytes,
-        min_free_bytes,
-    } = tier.settings()?;
-    if let Some(dir) = dir
-        .as_ref()
-        .filter(|dir| dir.as_os_str().as_encoded_bytes().starts_with(b"~"))
-    {
-        return Err(tier.mistake_in(
-            "dir",
-            &format!(
-                "{:?}: `~` stands for a home directory in shells only: write it out",
-                dir.display()
-            ),
-        ));
-    }
-    Ok(DiskConfig::new(dir.unwrap_or_else(default_dir))
-        .with_name(tier.name())
-        .with_max_bytes(max_bytes.map(|size| size.0))
-        .with_min_free_bytes(min_free_bytes.map_or(DEFAULT_MIN_FREE_BYTES, |size| size.0)))
 }
 
 async fn peek(disk: DiskTier, layer: LayerDescriptor) -> Result<Glance> {

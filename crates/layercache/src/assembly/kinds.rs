@@ -1,12 +1,12 @@
 //! Which kinds of sources there are, and how each is made.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use cache_core::inflate::Inflater;
 
-use super::Part;
-use crate::{ConfigError, Setting, TierConfig};
+use super::part::Part;
+use crate::config::{ConfigError, Described, Key, Keys, TierConfig};
 
 /// What the sources of one stack share.
 #[derive(Clone, Debug)]
@@ -34,72 +34,94 @@ pub type Constructor = Box<dyn Fn(&TierConfig, &Shared) -> Result<Part, ConfigEr
 /// let config = Config::parse("[[tier]]\nkind = \"memory\"").unwrap();
 /// let stack = Stack::assemble(&config, &kinds).unwrap();
 /// ```
+///
+/// A kind with keys of its own says what it reads them into. Its defaults are those of the type:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use layercache::{Config, Key, Kinds, Part, Stack, core::MemoryTier};
+/// struct Memory {
+///     max_bytes: u64,
+/// }
+///
+/// impl Default for Memory {
+///     fn default() -> Self {
+///         Self { max_bytes: 64 << 20 }
+///     }
+/// }
+///
+/// let mut kinds = Kinds::builtin();
+/// let keys = [Key::size("max_bytes", "How much is kept.", |memory: &mut Memory| &mut memory.max_bytes)];
+/// kinds.register_with_keys("memory", keys, |memory, tier, _shared| {
+///     Ok(Part::tier(Arc::new(MemoryTier::new(tier.name(), memory.max_bytes))))
+/// });
+/// let config = Config::parse("[[tier]]\nkind = \"memory\"\nmax_bytes = \"1GiB\"").unwrap();
+/// let stack = Stack::assemble(&config, &kinds).unwrap();
+/// ```
 #[derive(Default)]
 pub struct Kinds {
-    constructors: BTreeMap<Box<str>, Constructor>,
-    /// In the order in which a cache would ask them.
-    described: Vec<(Box<str>, Vec<Setting>)>,
+    /// In the order in which they were registered, which is that of the example file.
+    kinds: Vec<Kind>,
+}
+
+struct Kind {
+    name: Box<str>,
+    /// The keys of its tables besides `kind` and `name`, unless they are not described.
+    keys: Option<Arc<dyn Described>>,
+    constructor: Constructor,
 }
 
 /// Kinds that this crate can have, each with the feature of its name.
 const FEATURES: [&str; 4] = ["disk", "redis", "registry", "s3"];
 
 impl Kinds {
-    /// The kinds of the features that are compiled in.
-    pub fn builtin() -> Self {
-        #[allow(unused_mut, reason = "without any feature there is nothing to register")]
-        let mut kinds = Self::default();
-        #[cfg(feature = "disk")]
-        {
-            kinds.register("disk", super::disk::part);
-            kinds.describe("disk", &super::disk::SETTINGS);
-        }
-        #[cfg(feature = "redis")]
-        {
-            kinds.register("redis", super::redis::part);
-            kinds.describe("redis", &super::redis::settings());
-        }
-        #[cfg(feature = "s3")]
-        {
-            kinds.register("s3", super::s3::part);
-            kinds.describe("s3", &super::s3::settings());
-        }
-        #[cfg(feature = "registry")]
-        {
-            kinds.register("registry", super::origins::registry_part);
-            kinds.describe("registry", &super::origins::SETTINGS);
-        }
-        kinds
-    }
-
-    /// Adds a kind, or replaces it and what was [described](Self::describe) of it.
+    /// Adds or replaces a kind whose keys are not described: its constructor reads them with
+    /// [`TierConfig::settings`], if it has any.
+    ///
+    /// `config show` hides every value of such a kind, the example file has nothing about it, and
+    /// the environment may set any key.
     pub fn register(
         &mut self,
         kind: &str,
         constructor: impl Fn(&TierConfig, &Shared) -> Result<Part, ConfigError> + Send + Sync + 'static,
     ) {
-        self.described.retain(|(described, _)| **described != *kind);
-        self.constructors.insert(kind.into(), Box::new(constructor));
+        self.insert(kind, None, Box::new(constructor));
     }
 
-    /// Says which keys the tables of a kind take: all of them but `kind` and `name`. Of a kind that is not described, `config show`
-    /// hides every value, the example file has nothing, and the environment may set any key.
-    pub fn describe(&mut self, kind: &str, settings: &[Setting]) {
-        self.described.retain(|(described, _)| **described != *kind);
-        self.described.push((kind.into(), settings.to_vec()));
+    /// Adds or replaces a kind with all the keys that its tables have besides `kind` and `name`. The
+    /// constructor is handed the `T` that they were read into.
+    pub fn register_with_keys<T: Default + 'static>(
+        &mut self,
+        kind: &str,
+        keys: impl IntoIterator<Item = Key<T>>,
+        constructor: impl Fn(T, &TierConfig, &Shared) -> Result<Part, ConfigError> + Send + Sync + 'static,
+    ) {
+        let keys = Arc::new(Keys::new(keys));
+        let read = Arc::clone(&keys);
+        let constructor: Constructor =
+            Box::new(move |tier, shared| constructor(tier.read(&read)?, tier, shared));
+        self.insert(kind, Some(keys), constructor);
     }
 
-    /// What was described of a kind.
-    pub(crate) fn settings(&self, kind: &str) -> Option<&[Setting]> {
+    fn insert(&mut self, name: &str, keys: Option<Arc<dyn Described>>, constructor: Constructor) {
+        self.kinds.retain(|kind| *kind.name != *name);
+        self.kinds.push(Kind {
+            name: name.into(),
+            keys,
+            constructor,
+        });
+    }
+
+    /// The keys of a kind, if they are described.
+    pub(crate) fn keys(&self, kind: &str) -> Option<&dyn Described> {
         self.described()
-            .find_map(|(described, settings)| (described == kind).then_some(settings))
+            .find_map(|(described, keys)| (described == kind).then_some(keys))
     }
 
-    /// Every kind that was described, in that order.
-    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, &[Setting])> {
-        self.described
-            .iter()
-            .map(|(kind, settings)| (&**kind, settings.as_slice()))
+    /// Every kind whose keys are described.
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, &dyn Described)> {
+        let kinds = self.kinds.iter();
+        kinds.filter_map(|kind| Some((&*kind.name, kind.keys.as_deref()?)))
     }
 
     /// Refuses a kind that is not known.
@@ -107,17 +129,24 @@ impl Kinds {
         self.constructor(kind).map(drop)
     }
 
-    fn constructor(&self, kind: &str) -> Result<&Constructor, ConfigError> {
-        self.constructors.get(kind).ok_or_else(|| ConfigError::Kind {
-            kind: kind.to_owned(),
-            why: match FEATURES.iter().find(|feature| **feature == kind) {
-                Some(feature) => format!("needs the feature `{feature}`, which this build is without"),
-                None => {
-                    let known: Vec<_> = self.constructors.keys().map(|kind| format!("`{kind}`")).collect();
-                    format!("is unknown: this build has {}", known.join(", "))
-                }
-            },
-        })
+    fn constructor(&self, name: &str) -> Result<&Constructor, ConfigError> {
+        let found = self.kinds.iter().find(|kind| *kind.name == *name);
+        found
+            .map(|kind| &kind.constructor)
+            .ok_or_else(|| ConfigError::Kind {
+                kind: name.to_owned(),
+                why: match FEATURES.contains(&name) {
+                    true => format!("needs the feature `{name}`, which this build is without"),
+                    false => format!("is unknown: this build has {}", self.names().join(", ")),
+                },
+            })
+    }
+
+    /// The names of all kinds, quoted and in the order of the alphabet.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.kinds.iter().map(|kind| format!("`{}`", kind.name)).collect();
+        names.sort();
+        names
     }
 
     pub(super) fn part(&self, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
@@ -128,7 +157,9 @@ impl Kinds {
 
 impl fmt::Debug for Kinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.constructors.keys()).finish()
+        f.debug_set()
+            .entries(self.kinds.iter().map(|kind| &kind.name))
+            .finish()
     }
 }
 
@@ -149,7 +180,7 @@ mod tests {
             cfg!(feature = "registry"),
             cfg!(feature = "s3"),
         ]) {
-            assert_eq!(kinds.constructors.contains_key(feature), built_in, "{feature}");
+            assert_eq!(kinds.check(feature).is_ok(), built_in, "{feature}");
             if !built_in {
                 let error = kinds
                     .part(&TierConfig::new(feature), &shared)

@@ -1,17 +1,12 @@
 //! From a configuration to a stack of sources. The only place that knows which features are compiled in.
 
-#[cfg(test)]
-mod agreement;
+mod builtin;
 mod check;
 #[cfg(feature = "disk")]
 mod disk;
 mod explain;
-#[cfg(any(feature = "redis", feature = "s3"))]
-mod keys;
 mod kinds;
 mod known_tree;
-#[cfg(feature = "s3")]
-mod live_pair;
 #[cfg(feature = "registry")]
 mod origins;
 mod part;
@@ -23,10 +18,6 @@ mod redis;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
-#[cfg(any(feature = "redis", feature = "s3"))]
-mod secret;
-#[cfg(any(feature = "redis", feature = "s3"))]
-mod secret_file;
 mod stack;
 
 pub use check::{Answer, SourceCheck};

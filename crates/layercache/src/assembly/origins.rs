@@ -8,10 +8,12 @@ use registry::{
     CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
     Platform, RegistryConfig, RegistryOrigin,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Part, Shared, Stack};
-use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
+use super::kinds::{Kinds, Shared};
+use super::part::Part;
+use super::stack::Stack;
+use crate::config::{ConfigError, Key, TierConfig};
 
 /// What resolves images, and counts what that costs.
 pub(super) struct Origin {
@@ -21,64 +23,75 @@ pub(super) struct Origin {
     stats: OriginStats,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the keys of a table are read into.
 struct Settings {
-    #[serde(default)]
     plain_http: PlainHttp,
-    #[serde(default)]
     mirrors: Mirrors,
 }
 
 /// `true` for every host, or the hosts.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(untagged, expecting = "expected true, false, or a list of hosts")]
 enum PlainHttp {
     All(bool),
     Hosts(Vec<String>),
 }
 
-impl Default for PlainHttp {
-    fn default() -> Self {
-        Self::All(false)
-    }
-}
-
-/// Base URLs by host. One of them may hold a password, though none should: untagged, it is not repeated by a message about a value of the
-/// wrong type.
-#[derive(Deserialize)]
+/// Base URLs by host. One of them may hold a password, though none should: the message about an
+/// untagged value of the wrong type does not repeat it.
+#[derive(Deserialize, Serialize)]
 #[serde(untagged, expecting = "expected a table from hosts to lists of base URLs")]
 enum Mirrors {
     Of(BTreeMap<String, Vec<String>>),
 }
 
-impl Default for Mirrors {
+impl Default for Settings {
     fn default() -> Self {
-        Self::Of(BTreeMap::new())
+        let RegistryConfig {
+            plain_http, mirrors, ..
+        } = RegistryConfig::default();
+        Self {
+            plain_http: PlainHttp::All(plain_http),
+            mirrors: Mirrors::Of(mirrors),
+        }
     }
 }
 
-pub(super) const SETTINGS: [Setting; 2] = [
-    Setting::new(
-        "plain_http",
-        ValueType::Other("true for every host, or a list of hosts"),
-        "Which registries are talked to without TLS; those on loopback always are.",
-        Unset::Value("false"),
-    )
-    .such_as("[\"registry.internal:5000\"]"),
-    Setting::new(
-        "mirrors",
-        ValueType::Other("a table from hosts to lists of base URLs"),
-        "What is asked before a host, in order.",
-        Unset::Value("{}"),
-    )
-    .such_as("{ \"docker.io\" = [\"https://mirror.internal/docker-hub\"] }"),
-];
+pub(super) fn register(kinds: &mut Kinds) {
+    kinds.register_with_keys("registry", keys(), registry_part);
+}
 
-pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
+fn keys() -> [Key<Settings>; 2] {
+    type Of = Key<Settings>;
+    [
+        Of::other(
+            "plain_http",
+            "Which registries are talked to without TLS; those on loopback always are.",
+            "true for every host, or a list of hosts",
+            |settings| &mut settings.plain_http,
+        )
+        .such_as("[\"registry.internal:5000\"]"),
+        Of::other(
+            "mirrors",
+            "What is asked before a host, in order.",
+            "a table from hosts to lists of base URLs",
+            |settings| &mut settings.mirrors,
+        )
+        .such_as("{ \"docker.io\" = [\"https://mirror.internal/docker-hub\"] }"),
+    ]
+}
+
+fn registry_part(settings: Settings, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
     let credentials = Arc::new(CredentialFiles::from_environment());
-    let config = config(tier)?;
-    let mirrors = mirrors(&config);
+    let mut config = RegistryConfig::default();
+    config.name = tier.name().to_owned();
+    let Mirrors::Of(mirrors) = settings.mirrors;
+    config.mirrors = mirrors;
+    match settings.plain_http {
+        PlainHttp::All(all) => config.plain_http = all,
+        PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
+    }
+    let mirrors = described(&config);
     let origin = Arc::new(RegistryOrigin::new(config, credentials, shared.inflater.clone())?);
     let (stats, checked) = (origin.stats(), Arc::clone(&origin));
     let part = part("registry", origin, stats);
@@ -92,21 +105,9 @@ pub(super) fn registry_part(tier: &TierConfig, shared: &Shared) -> Result<Part, 
     })
 }
 
-pub(super) fn config(tier: &TierConfig) -> Result<RegistryConfig, ConfigError> {
-    let settings: Settings = tier.settings()?;
-    let mut config = RegistryConfig::default();
-    config.name = tier.name().to_owned();
-    let Mirrors::Of(mirrors) = settings.mirrors;
-    config.mirrors = mirrors;
-    match settings.plain_http {
-        PlainHttp::All(all) => config.plain_http = all,
-        PlainHttp::Hosts(hosts) => config.plain_http_hosts = hosts,
-    }
-    Ok(config)
-}
-
-/// Which mirrors there are, in words. Neither URLs nor hosts hold credentials, or they would not have been taken.
-fn mirrors(config: &RegistryConfig) -> Option<String> {
+/// Says which mirrors there are. Neither URLs nor hosts hold credentials, or the origin had refused
+/// them.
+fn described(config: &RegistryConfig) -> Option<String> {
     let of = |(host, bases): (&String, &Vec<String>)| format!("{host} by {}", bases.join(", "));
     let each: Vec<_> = config
         .mirrors
@@ -219,7 +220,7 @@ mod tests {
             (format!("plain_http = {{ a = {URL} }}"), "list of hosts"),
         ] {
             let config = Config::parse(&format!("[[tier]]\nkind = \"registry\"\n{toml}")).unwrap();
-            let Err(error) = registry_part(&config.tiers[0], &shared) else {
+            let Err(error) = Kinds::builtin().part(&config.tiers[0], &shared) else {
                 panic!("{toml} is taken");
             };
             let error = format!("{error} {error:?}");

@@ -1,91 +1,129 @@
 //! The kind `redis`.
 
-use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::Error;
 use cache_remote_redis::{RedisConfig, RedisTier, ServerUrls};
 
-use super::keys::Keys;
+use super::kinds::{Kinds, Shared};
+use super::part::Part;
 use super::remote::{self, Remote};
-use super::secret::Secret;
-use super::secret_file::LiveSecret;
-use super::{Part, Shared};
-use crate::config::Size;
-use crate::{ConfigError, Setting, TierConfig, Unset, ValueType};
+use crate::config::{ConfigError, Key, Secret, SecretBytes, TierConfig};
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest file of certificates in bytes.
-const MAX_CERTIFICATES_LEN: u64 = 1 << 20;
-
-/// What is described of the kind.
-pub(super) fn settings() -> Vec<Setting> {
-    let own = [
-        Setting::new(
-            "url",
-            ValueType::SecretUrl,
-            "The server: redis://user:password@host:port/database, or rediss:// for TLS. In a file or a variable there may\n\
-             be several, separated by white space: nodes of a cluster. A file is read again for each new connection.",
-            Unset::Required,
-        )
-        .such_as("\"redis://redis.internal:6379/0\"")
-        .or_elsewhere(),
-        Setting::new(
-            "urls",
-            ValueType::SecretUrls,
-            "Nodes of a cluster, in place of `url`.",
-            Unset::Nothing("`url` names the server"),
-        )
-        .such_as("[\"redis://a.internal:6379\", \"redis://b.internal:6379\"]")
-        .instead_of("url"),
-        Setting::new(
-            "ttl",
-            ValueType::Time,
-            "When a layer is forgotten, counted from when it was written.",
-            Unset::Nothing("the server's maxmemory-policy decides"),
-        )
-        .such_as("\"36h\""),
-        Setting::new(
-            "max_layer_bytes",
-            ValueType::Size,
-            "Longer layers are not kept here.",
-            Unset::Value("\"4GiB\""),
-        ),
-        Setting::new(
-            "ca_certificate",
-            ValueType::Path,
-            "The authorities that may have signed the server's certificate, as PEM.",
-            Unset::Nothing("those of the system"),
-        )
-        .such_as("\"/etc/redis/ca.pem\""),
-        Setting::new(
-            "lease",
-            ValueType::Flag,
-            "Let one worker fetch a layer that none has, while the others wait for it.",
-            Unset::Follows {
-                how: "true, unless nothing is written back",
-                value: |table| {
-                    let off = table.get("write_back").and_then(toml::Value::as_str) == Some("off");
-                    toml::Value::Boolean(!off && !remote::is_set(table, "read_only"))
-                },
-            },
-        ),
-    ];
-    [own.as_slice(), &remote::settings("\"2s\"")].concat()
+pub(super) fn register(kinds: &mut Kinds) {
+    kinds.register_with_keys("redis", keys(), part);
 }
 
-pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
-    let Described {
-        config,
+/// What the keys of a table are read into.
+struct Settings {
+    /// All but the name, the time-out, the seal, and the servers that `url` names.
+    config: RedisConfig,
+    url: Option<Secret>,
+    lease: Option<bool>,
+    remote: Remote,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = RedisConfig::new([""; 0]);
+        Self {
+            url: None,
+            lease: None,
+            remote: Remote::new(config.timeout),
+            config,
+        }
+    }
+}
+
+impl Settings {
+    fn leases(&self) -> bool {
+        self.lease.unwrap_or(true) && self.remote.takes_layers()
+    }
+}
+
+fn keys() -> Vec<Key<Settings>> {
+    type Of = Key<Settings>;
+    let own = [
+        Of::secret_url(
+            "url",
+            "The server: redis://user:password@host:port/database, or rediss:// for TLS. In a file or a variable there may\n\
+             be several, separated by white space: nodes of a cluster. A file is read again for each new connection.",
+            |settings| &mut settings.url,
+        )
+        .required("no server is named: put redis://HOST or rediss://HOST")
+        .such_as("\"redis://redis.internal:6379/0\"")
+        .check(|settings| remote::check_text(&settings.url)),
+        Of::secret_urls(
+            "urls",
+            "Nodes of a cluster, in place of `url`.",
+            |settings| &mut settings.config.urls,
+        )
+        .unset("`url` names the server")
+        .such_as("[\"redis://a.internal:6379\", \"redis://b.internal:6379\"]")
+        .instead_of("url")
+        .check(|settings| match settings.url.is_some() && !settings.config.urls.is_empty() {
+            true => Err("the servers are named twice, by `url` as well".into()),
+            false => Ok(()),
+        }),
+        Of::time(
+            "ttl",
+            "When a layer is forgotten, counted from when it was written.",
+            |settings| &mut settings.config.ttl,
+        )
+        .unset("the server's maxmemory-policy decides")
+        .such_as("\"36h\""),
+        Of::size(
+            "max_layer_bytes",
+            "Longer layers are not kept here.",
+            |settings| &mut settings.config.max_layer_bytes,
+        ),
+        Of::file(
+            "ca_certificate",
+            "The authorities that may have signed the server's certificate, as PEM.",
+            |settings| &mut settings.config.ca_certificate,
+        )
+        .unset("those of the system")
+        .such_as("\"/etc/redis/ca.pem\""),
+        Of::flag(
+            "lease",
+            "Let one worker fetch a layer that none has, while the others wait for it.",
+            |settings| &mut settings.lease,
+        )
+        .follows("true, unless nothing is written back", |settings| settings.leases().into())
+        .check(|settings| match settings.lease == Some(true) && !settings.leases() {
+            true => Err(
+                "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says"
+                    .into(),
+            ),
+            false => Ok(()),
+        }),
+    ];
+    let shared = remote::keys().map(|key| key.of_part(|settings: &mut Settings| &mut settings.remote));
+    own.into_iter().chain(shared).collect()
+}
+
+fn part(settings: Settings, tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigError> {
+    let has_leases = settings.leases();
+    let Settings {
+        mut config,
+        url,
         remote,
-        lease,
-    } = read(tier)?;
+        lease: _,
+    } = settings;
+    config = config
+        .with_name(tier.name())
+        .with_seal(remote.seal()?)
+        .with_timeout(remote.timeout);
+    if let Some(url) = url {
+        config.urls = split(url.first()).unwrap_or_default();
+        if url.is_in_file() {
+            config = config.with_current_urls(Arc::new(UrlsInFile(url)));
+        }
+    }
     let servers = config.redacted_urls().join(", ");
     let redis = RedisTier::new(config)?;
-    let leases = lease.then(|| redis.leases());
+    let leases = has_leases.then(|| redis.leases());
     let part = remote.part(redis.clone(), leases).with_description(servers);
     Ok(part.with_check(move || {
         let redis = redis.clone();
@@ -93,49 +131,9 @@ pub(super) fn part(tier: &TierConfig, _shared: &Shared) -> Result<Part, ConfigEr
     }))
 }
 
-/// What a table describes.
+/// Reads the URLs from a file again: a new password in it is one for the next connection.
 #[derive(Debug)]
-pub(super) struct Described {
-    config: RedisConfig,
-    remote: Remote,
-    lease: bool,
-}
-
-pub(super) fn read(tier: &TierConfig) -> Result<Described, ConfigError> {
-    let mut keys = Keys::of(tier)?;
-    let (urls, secret) = urls(&mut keys)?;
-    let remote = Remote::take(&mut keys, DEFAULT_TIMEOUT)?;
-    let mut config = RedisConfig::new(urls)
-        .with_name(tier.name())
-        .with_ttl(keys.duration("ttl")?)
-        .with_seal(remote.seal.clone())
-        .with_timeout(remote.timeout)
-        .with_ca_certificate(certificates(&mut keys)?);
-    if let Some(secret) = secret.filter(LiveSecret::is_in_file) {
-        config = config.with_current_urls(Arc::new(UrlsInFile(secret)));
-    }
-    if let Some(Size(max)) = keys.value("max_layer_bytes")? {
-        config = config.with_max_layer_bytes(max);
-    }
-    let lease = match keys.value("lease")? {
-        Some(true) if !remote.takes_layers() => {
-            let why =
-                "workers would wait for layers that nobody writes back, as `read_only` or `write_back` says";
-            return Err(keys.mistake("lease", why));
-        }
-        lease => lease.unwrap_or(true) && remote.takes_layers(),
-    };
-    keys.end()?;
-    Ok(Described {
-        config,
-        remote,
-        lease,
-    })
-}
-
-/// The URLs that stand in a file: a new password in it is one for the next connection.
-#[derive(Debug)]
-struct UrlsInFile(LiveSecret);
+struct UrlsInFile(Secret);
 
 #[async_trait]
 impl ServerUrls for UrlsInFile {
@@ -145,47 +143,9 @@ impl ServerUrls for UrlsInFile {
     }
 }
 
-/// The URLs in a file or the environment are separated by white space, which no URL has.
-fn split(secret: &Secret) -> Option<Vec<String>> {
+/// Splits URLs at white space, which no URL has.
+fn split(secret: &SecretBytes) -> Option<Vec<String>> {
     Some(secret.text()?.split_whitespace().map(str::to_owned).collect())
-}
-
-/// The URL of a server, or those of nodes of a cluster, and the secret that they stand in. Each may hold a password.
-fn urls(keys: &mut Keys<'_>) -> Result<(Vec<String>, Option<LiveSecret>), ConfigError> {
-    let one = keys.live_secret("url")?;
-    match (one, keys.raw("urls")) {
-        (Some(secret), None) => {
-            let urls = split(secret.first());
-            let urls = urls.ok_or_else(|| keys.mistake("url", "text that is not valid UTF-8"))?;
-            Ok((urls, Some(secret)))
-        }
-        (None, Some(toml::Value::Array(several))) => {
-            let strings = several.iter().map(|url| url.as_str().map(str::to_owned));
-            strings
-                .collect::<Option<Vec<_>>>()
-                .filter(|urls| !urls.is_empty())
-                .map(|urls| (urls, None))
-                .ok_or_else(|| keys.mistake("urls", "expected a list of strings"))
-        }
-        (None, Some(_)) => Err(keys.mistake("urls", "expected a list of strings")),
-        (Some(_), Some(_)) => Err(keys.mistake("urls", "the servers are named twice, by `url` as well")),
-        (None, None) => Err(keys.mistake("url", "no server is named: put redis://HOST or rediss://HOST")),
-    }
-}
-
-fn certificates(keys: &mut Keys<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
-    const KEY: &str = "ca_certificate";
-    let Some(path) = keys.value::<PathBuf>(KEY)? else {
-        return Ok(None);
-    };
-    let mut pem = Vec::new();
-    std::fs::File::open(&path)
-        .and_then(|file| file.take(MAX_CERTIFICATES_LEN + 1).read_to_end(&mut pem))
-        .map_err(|error| keys.mistake(KEY, &format!("{} cannot be read ({error})", path.display())))?;
-    if pem.len() as u64 > MAX_CERTIFICATES_LEN {
-        return Err(keys.mistake(KEY, "a file longer than 1 MiB"));
-    }
-    Ok(Some(pem))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the kinds of remote tiers have in common: settings, and the guards around them.
+//! The keys that all kinds of remote tiers have, and the guards around the tiers.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -11,9 +11,8 @@ use cache_core::index::{CHUNK_LEN, Seal};
 use cache_core::lease::Leases;
 use cache_core::{Copying, SourceOptions, Tier};
 
-use super::Part;
-use super::keys::Keys;
-use crate::{ConfigError, Setting, Unset, ValueType};
+use super::part::Part;
+use crate::config::{Key, Secret};
 
 /// Operations of one tier under way at once; more wait.
 const CONCURRENCY: usize = 64;
@@ -27,103 +26,119 @@ const MAX_PAUSE: Duration = Duration::from_millis(200);
 /// What a remote tier moves for a read of any byte: it verifies whole chunks.
 const CHUNK: NonZeroU64 = NonZeroU64::new(CHUNK_LEN as u64).unwrap();
 
-const COPYING: ValueType = ValueType::Choice(&["background", "inline", "off"]);
-
-/// What is described of any remote tier.
-pub(super) const fn settings(default_timeout: &'static str) -> [Setting; 5] {
-    [
-        Setting::new(
-            "seal_key",
-            ValueType::Secret,
-            "What seals the index of each layer, 16 bytes or more, the same on all workers: without it, whoever may write to\n\
-             the store is trusted. It is read once; see docs/configuration.md for how to change it.",
-            Unset::Nothing("indexes are not sealed"),
-        )
-        .such_as("\"/run/secrets/seal-key\"")
-        .or_elsewhere(),
-        Setting::new(
-            "timeout",
-            ValueType::Time,
-            "How long an answer is waited for before the tier is passed over; 10 minutes at most.",
-            Unset::Value(default_timeout),
-        ),
-        Setting::new(
-            "read_only",
-            ValueType::Flag,
-            "Write nothing there and remove nothing.",
-            Unset::Value("false"),
-        ),
-        Setting::new(
-            "write_back",
-            COPYING,
-            "Whether layers that are found behind this tier are copied to it; with \"inline\", readers wait for that.",
-            Unset::Follows {
-                how: "\"background\", or \"off\" where `read_only` is set",
-                value: |table| if is_set(table, "read_only") { "off" } else { "background" }.into(),
-            },
-        ),
-        Setting::new(
-            "fill",
-            COPYING,
-            "Whether layers that are found here are copied to the tiers in front. Meanwhile they are read here, but with\n\
-             \"inline\", where readers wait.",
-            Unset::Value("\"background\""),
-        ),
-    ]
-}
-
-/// Whether a flag of a table is set.
-pub(super) fn is_set(table: &toml::Table, key: &str) -> bool {
-    table.get(key).and_then(toml::Value::as_bool) == Some(true)
-}
+const COPYING: &[(&str, Copying)] = &[
+    ("background", Copying::Background),
+    ("inline", Copying::Inline),
+    ("off", Copying::Off),
+];
 
 /// The settings of any remote tier.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) seal: Seal,
+    seal_key: Option<Secret>,
     /// How long an answer is waited for.
     pub(super) timeout: Duration,
     read_only: bool,
+    write_back: Option<Copying>,
     fill: Copying,
-    write_back: Copying,
+}
+
+/// The keys of any remote tier.
+pub(super) fn keys() -> [Key<Remote>; 5] {
+    type Of = Key<Remote>;
+    [
+        Of::secret(
+            "seal_key",
+            "What seals the index of each layer, 16 bytes or more, the same on all workers: without it, whoever may write to\n\
+             the store is trusted. It is read once; see docs/configuration.md for how to change it.",
+            |remote| &mut remote.seal_key,
+        )
+        .unset("indexes are not sealed")
+        .such_as("\"/run/secrets/seal-key\"")
+        .check(|remote| remote.seal().map(drop).map_err(|error| error.message().to_owned())),
+        Of::time(
+            "timeout",
+            "How long an answer is waited for before the tier is passed over; 10 minutes at most.",
+            |remote| &mut remote.timeout,
+        )
+        .check(|remote| match remote.timeout > MAX_TIMEOUT {
+            true => Err("more than 10 minutes".into()),
+            false => Ok(()),
+        }),
+        Of::flag(
+            "read_only",
+            "Write nothing there and remove nothing.",
+            |remote| &mut remote.read_only,
+        ),
+        Of::choice(
+            "write_back",
+            "Whether layers that are found behind this tier are copied to it; with \"inline\", readers wait for that.",
+            COPYING,
+            |remote| &mut remote.write_back,
+        )
+        .follows("\"background\", or \"off\" where `read_only` is set", |remote| {
+            let chosen = COPYING.iter().find(|(_, copying)| *copying == remote.write_back());
+            chosen.map_or("", |(word, _)| word).into()
+        })
+        .check(|remote| match remote.read_only && remote.write_back() != Copying::Off {
+            true => Err("nothing is written where `read_only` is set: remove one of both".into()),
+            false => Ok(()),
+        }),
+        Of::choice(
+            "fill",
+            "Whether layers that are found here are copied to the tiers in front. Meanwhile they are read here, but with\n\
+             \"inline\", where readers wait.",
+            COPYING,
+            |remote| &mut remote.fill,
+        ),
+    ]
+}
+
+/// Refuses a secret that is no text.
+pub(super) fn check_text(secret: &Option<Secret>) -> Result<(), String> {
+    match secret
+        .as_ref()
+        .is_some_and(|secret| secret.first().text().is_none())
+    {
+        true => Err("text that is not valid UTF-8".into()),
+        false => Ok(()),
+    }
 }
 
 impl Remote {
-    pub(super) fn take(keys: &mut Keys<'_>, default_timeout: Duration) -> Result<Self, ConfigError> {
-        let seal = match keys.secret("seal_key")? {
-            Some(key) => {
-                Seal::keyed(key.bytes()).map_err(|error| keys.mistake("seal_key", error.message()))?
-            }
-            None => Seal::plain(),
-        };
-        let timeout = keys.duration("timeout")?.unwrap_or(default_timeout);
-        if timeout > MAX_TIMEOUT {
-            return Err(keys.mistake("timeout", "more than 10 minutes"));
-        }
-        let read_only = keys.value("read_only")?.unwrap_or(false);
-        let fill = keys.copying("fill")?.unwrap_or(Copying::Background);
-        let write_back = keys.copying("write_back")?;
-        if read_only && write_back.is_some_and(|copying| copying != Copying::Off) {
-            return Err(keys.mistake(
-                "write_back",
-                "nothing is written where `read_only` is set: remove one of both",
-            ));
-        }
-        Ok(Self {
-            seal,
+    /// Returns the defaults of a kind with this time-out.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            seal_key: None,
             timeout,
-            read_only,
-            fill,
-            write_back: write_back.unwrap_or(match read_only {
-                true => Copying::Off,
-                false => Copying::Background,
-            }),
+            read_only: false,
+            write_back: None,
+            fill: Copying::Background,
+        }
+    }
+
+    /// Returns the seal of indexes.
+    ///
+    /// # Errors
+    /// Those of [`Seal::keyed`], which reading the key refuses.
+    pub(super) fn seal(&self) -> cache_core::Result<Seal> {
+        match &self.seal_key {
+            Some(key) => Seal::keyed(key.first().bytes()),
+            None => Ok(Seal::plain()),
+        }
+    }
+
+    /// Whether and how layers are written back to the tier.
+    fn write_back(&self) -> Copying {
+        self.write_back.unwrap_or(match self.read_only {
+            true => Copying::Off,
+            false => Copying::Background,
         })
     }
 
     /// Whether layers are written back to the tier, which leases on them wait for.
     pub(super) fn takes_layers(&self) -> bool {
-        !self.read_only && self.write_back != Copying::Off
+        self.write_back() != Copying::Off
     }
 
     /// Makes a part of `tier` behind the [recommended] guards, with `leases` if layers are written back to it. Where it is
@@ -153,7 +168,7 @@ impl Remote {
         };
         let mut options = SourceOptions::default()
             .with_fill(self.fill)
-            .with_write_back(self.write_back);
+            .with_write_back(self.write_back());
         options.leases = leases.filter(|_| self.takes_layers());
         part.with_options(options).with_read_unit(CHUNK)
     }
@@ -215,14 +230,17 @@ mod tests {
     use cache_core::{Error, ErrorKind};
 
     use super::*;
-    use crate::TierConfig;
+    use crate::config::{Described, Keys};
+
+    impl Default for Remote {
+        fn default() -> Self {
+            Self::new(Duration::from_secs(2))
+        }
+    }
 
     fn remote(toml: &str) -> Result<Remote, String> {
-        let tier: TierConfig = toml::from_str(&format!("kind = \"k\"\n{toml}")).unwrap();
-        let mut keys = Keys::of(&tier).unwrap();
-        let remote = Remote::take(&mut keys, Duration::from_secs(2)).map_err(|error| error.to_string())?;
-        keys.end().map_err(|error| error.to_string())?;
-        Ok(remote)
+        let remote = Keys::new(keys()).read(&toml.parse().unwrap());
+        remote.map_err(|mistake| mistake.named())
     }
 
     #[test]
@@ -235,6 +253,8 @@ mod tests {
             ("read_only = true\nwrite_back = \"off\"", false),
         ] {
             assert_eq!(remote(toml).unwrap().takes_layers(), takes_layers, "{toml}");
+            let defaults = Keys::new(keys()).defaults(&toml.parse().unwrap());
+            assert_eq!(defaults[3] != Some("off".into()), takes_layers, "{toml}");
         }
         let remote =
             remote("timeout = \"300ms\"\nseal_key = \"sixteen bytes or more\"\nfill = \"inline\"").unwrap();
@@ -242,7 +262,7 @@ mod tests {
             (remote.timeout, remote.fill),
             (Duration::from_millis(300), Copying::Inline)
         );
-        assert!(remote.seal.is_keyed());
+        assert!(remote.seal().unwrap().is_keyed());
     }
 
     #[test]

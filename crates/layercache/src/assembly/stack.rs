@@ -43,7 +43,7 @@ impl Stack {
 
     fn compose(config: &Config, kinds: &Kinds, create: bool) -> Result<Self, ConfigError> {
         let limits = InflateLimits::default()
-            .with_max_layer_bytes(config.max_layer_bytes.0)
+            .with_max_layer_bytes(config.max_layer_bytes)
             .with_max_concurrent(config.max_concurrent_fills);
         let inflater = Inflater::new(limits);
         let shared = Shared {
@@ -67,7 +67,7 @@ impl Stack {
         }
         let mut builder = LayerCache::builder()
             .early_reads(config.early_reads)
-            .max_layer_bytes(config.max_layer_bytes.0)
+            .max_layer_bytes(config.max_layer_bytes)
             .max_concurrent_fills(config.max_concurrent_fills);
         for part in &parts {
             builder = part.join(builder);

@@ -1,4 +1,4 @@
-//! A configuration that is put together, and who has set what of it.
+//! Puts a configuration together, and remembers who has set what.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,41 +6,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, SETTINGS, TierConfig, one_line, read, told};
-
-/// Who has set a value. A later one overrides the ones before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SetBy {
-    /// Nobody: it is the default.
-    Default,
-    /// The configuration file.
-    File,
-    /// The environment, by this variable.
-    Environment(String),
-    /// The command line, by this argument.
-    Argument(String),
-}
-
-impl SetBy {
-    /// The variable or argument, or what it is otherwise.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Default => "default",
-            Self::File => "file",
-            Self::Environment(name) | Self::Argument(name) => name,
-        }
-    }
-}
-
-impl fmt::Display for SetBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default | Self::File => f.write_str(self.name()),
-            Self::Environment(variable) => write!(f, "environment: {variable}"),
-            Self::Argument(argument) => write!(f, "argument: {argument}"),
-        }
-    }
-}
+use super::error::{ConfigError, SetBy};
+use super::file::{self, Config};
+use super::tier::TierConfig;
 
 /// Puts a [`Config`] together from a file, the environment and arguments, and remembers who has set what: what is set later overrides
 /// what was there. Its `Debug` shows no secret.
@@ -81,13 +49,11 @@ impl ConfigBuilder {
     /// # Errors
     /// Those of [`Config::parse`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config = Config::parse(text)?;
-        let mut top: Table = text.parse().map_err(|error| ConfigError::syntax(text, &error))?;
-        let has_file_tiers = top.remove(super::TIERS).is_some();
+        let (top, tiers, default) = file::parse(text)?;
         Ok(Self {
             top,
-            tiers: config.tiers,
-            has_file_tiers,
+            has_file_tiers: tiers.is_some(),
+            tiers: tiers.unwrap_or(default.tiers),
             overridden: BTreeMap::new(),
         })
     }
@@ -97,7 +63,7 @@ impl ConfigBuilder {
     /// # Errors
     /// Those of [`Config::load`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read(path)?)
+        Self::parse(&file::read(path)?)
     }
 
     /// Sets a key outside of the tiers.
@@ -105,27 +71,12 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError::Override`] for an unknown key and a value of the wrong type.
     pub fn set(&mut self, key: &str, value: impl Into<Value>, by: SetBy) -> Result<(), ConfigError> {
-        // A table of tiers is what `build` would put in the place of.
-        if !SETTINGS.iter().any(|setting| setting.key == key) {
-            let keys: Vec<_> = SETTINGS
-                .iter()
-                .map(|setting| format!("`{}`", setting.key))
-                .collect();
-            let message = format!("unknown field `{key}`, expected one of {}", keys.join(", "));
-            return Err(ConfigError::Override { by, message });
-        }
         let value = value.into();
-        let alone = Table::from_iter([(key.to_owned(), value.clone())]);
-        Value::Table(alone)
-            .try_into::<Config>()
-            .map_err(|error| ConfigError::Override {
-                by: by.clone(),
-                message: {
-                    let (what, key) = told(&error);
-                    let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
-                    one_line(&(key + &what))
-                },
-            })?;
+        let set = Config::keys().set(&mut Config::default(), key, &value);
+        set.map_err(|mistake| ConfigError::Override {
+            by: by.clone(),
+            message: mistake.named(),
+        })?;
         self.top.insert(key.to_owned(), value);
         self.overridden.insert((None, key.to_owned()), by);
         Ok(())
@@ -186,9 +137,8 @@ impl ConfigBuilder {
     /// # Errors
     /// None but what [`set`](Self::set) has refused already.
     pub fn build(&self) -> Result<Config, ConfigError> {
-        let mut config: Config = Value::Table(self.top.clone())
-            .try_into()
-            .map_err(|error| ConfigError::syntax("", &error))?;
+        let config = Config::keys().read(&self.top);
+        let mut config = config.map_err(|mistake| ConfigError::syntax("", 0, &mistake.named()))?;
         config.tiers.clone_from(&self.tiers);
         Ok(config)
     }

@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::builder::{ConfigBuilder, SetBy};
+use super::builder::ConfigBuilder;
+use super::error::{ConfigError, SetBy};
+use super::file::Config;
+use super::key::{Described, KeyInfo, value_of};
 use super::service_link::is_service_link;
-use super::setting::{self, Setting};
-use super::{ConfigError, SETTINGS};
-use crate::Kinds;
+use crate::assembly::Kinds;
 
 const PREFIX: &str = "LAYERCACHE_";
 const TIER: &str = "TIER_";
@@ -28,8 +29,8 @@ struct Meant<'a> {
     /// Of the tier.
     position: usize,
     key: String,
-    /// Unless nobody has described its kind.
-    setting: Option<&'a Setting>,
+    /// Unless the keys of its kind are not described.
+    info: Option<&'a KeyInfo>,
 }
 
 impl ConfigBuilder {
@@ -54,7 +55,8 @@ impl ConfigBuilder {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .filter(|(name, value)| is_ours(name) && !value.is_empty())
             .collect();
-        let mut of_tiers = Vec::new();
+        let (keys, mut of_tiers) = (Config::keys(), Vec::new());
+        let infos = keys.infos();
         for (name, value) in given {
             let by = SetBy::Environment(name.clone());
             let refuse = |message: String| ConfigError::Override {
@@ -70,32 +72,23 @@ impl ConfigBuilder {
                     let meant = self.meant(rest, kinds).map_err(refuse)?;
                     of_tiers.push((meant, value, by));
                 }
-                None => match SETTINGS.iter().find(|setting| upper(setting.key) == rest) {
-                    Some(setting) => self.set(setting.key, setting.parse(setting.key, &value), by)?,
+                None => match infos.iter().find(|info| upper(info.name) == rest) {
+                    Some(info) => self.set(info.name, info.value_of(info.name, &value), by)?,
                     None if is_service_link(&name) => {}
-                    None => return Err(refuse(unknown_key())),
+                    None => return Err(refuse(unknown_key(&infos))),
                 },
             }
         }
         // First all that gives way, so that two places which the environment names for one secret are noticed as two.
         for (meant, _, _) in &of_tiers {
-            for key in gives_way(meant, kinds.settings(self.tiers[meant.position].kind())) {
+            for key in gives_way(meant, kinds.keys(self.tiers[meant.position].kind())) {
                 self.unset_at(meant.position, &key);
             }
         }
-        for (
-            Meant {
-                position,
-                key,
-                setting,
-            },
-            text,
-            by,
-        ) in of_tiers
-        {
-            let value = match setting {
-                Some(setting) => setting.parse(&key, &text),
-                None => setting::parse(&text),
+        for (Meant { position, key, info }, text, by) in of_tiers {
+            let value = match info {
+                Some(info) => info.value_of(&key, &text),
+                None => value_of(&text),
             };
             self.set_at(position, &key, value, by);
         }
@@ -115,25 +108,17 @@ impl ConfigBuilder {
                 continue;
             };
             named.push(tier.name());
-            match kinds.settings(tier.kind()) {
+            let mut add = |key, info| found.push(Meant { position, key, info });
+            match kinds.keys(tier.kind()) {
                 None if ["KIND", "NAME"].contains(&key) => {}
-                None => found.push(Meant {
-                    position,
-                    key: key.to_lowercase(),
-                    setting: None,
-                }),
-                Some(settings) => {
-                    let keys = settings
-                        .iter()
-                        .flat_map(|setting| setting.keys().into_iter().map(move |key| (key, setting)));
-                    found.extend(
-                        keys.filter(|(known, _)| upper(known) == key)
-                            .map(|(key, setting)| Meant {
-                                position,
-                                key,
-                                setting: Some(setting),
-                            }),
-                    );
+                None => add(key.to_lowercase(), None),
+                Some(keys) => {
+                    for info in keys.infos() {
+                        let names = info.names().into_iter();
+                        for name in names.filter(|name| upper(name) == key) {
+                            add(name, Some(info));
+                        }
+                    }
                 }
             }
         }
@@ -170,10 +155,10 @@ fn is_ours(name: &str) -> bool {
         .is_some_and(|rest| !ARGUMENTS.contains(&rest) && !rest.starts_with(TESTS))
 }
 
-fn unknown_key() -> String {
-    let known: Vec<_> = SETTINGS
+fn unknown_key(infos: &[&KeyInfo]) -> String {
+    let known: Vec<_> = infos
         .iter()
-        .map(|setting| format!("{PREFIX}{}", upper(setting.key)))
+        .map(|info| format!("{PREFIX}{}", upper(info.name)))
         .collect();
     format!(
         "no key has this name: there are {}, and those of tiers, {PREFIX}{TIER}<NAME>_<KEY>",
@@ -181,19 +166,19 @@ fn unknown_key() -> String {
     )
 }
 
-/// The other ways to say what a key says.
-fn gives_way(meant: &Meant<'_>, settings: Option<&[Setting]>) -> Vec<String> {
-    let Some(setting) = meant.setting else {
+/// The names of all keys that say what a key says.
+fn gives_way(meant: &Meant<'_>, keys: Option<&dyn Described>) -> Vec<String> {
+    let (Some(meant), Some(keys)) = (meant.info, keys) else {
         return Vec::new();
     };
-    let root = |setting: &Setting| setting.instead_of.unwrap_or(setting.key);
-    let same = settings
-        .unwrap_or_default()
-        .iter()
-        .filter(|other| root(other) == root(setting));
-    same.flat_map(Setting::keys).collect()
+    let infos = keys.infos().into_iter();
+    infos
+        .filter(|info| info.means_the_same_as(meant))
+        .flat_map(KeyInfo::names)
+        .collect()
 }
 
+/// The name of a key or tier as it stands in the name of a variable.
 fn upper(name: &str) -> String {
     let char = |char: char| match char.is_alphanumeric() {
         true => char.to_ascii_uppercase(),
@@ -207,21 +192,28 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
-    use crate::config::{Unset, ValueType};
+    use crate::config::{Key, Secret};
 
-    /// A described kind and, as `opaque`, one that is not.
+    /// What `store` reads.
+    #[derive(Default)]
+    struct Store {
+        secret: Option<Secret>,
+        urls: Vec<String>,
+        bucket: Option<String>,
+    }
+
+    /// A kind whose keys are described, `store`, and one whose keys are not, `opaque`.
     fn kinds() -> Kinds {
+        type Of = Key<Store>;
         let mut kinds = Kinds::default();
-        kinds.describe(
-            "store",
-            &[
-                Setting::new("url", ValueType::SecretUrl, "", Unset::Required).or_elsewhere(),
-                Setting::new("token", ValueType::Secret, "", Unset::Nothing("")),
-                Setting::new("urls", ValueType::SecretUrls, "", Unset::Nothing("")).instead_of("url"),
-                Setting::new("bucket", ValueType::Text, "", Unset::Nothing("")),
-                Setting::new("b_bucket", ValueType::Text, "", Unset::Nothing("")),
-            ],
-        );
+        let keys = [
+            Of::secret_url("url", "", |store| &mut store.secret),
+            Of::secret_urls("urls", "", |store| &mut store.urls).instead_of("url"),
+            Of::text("bucket", "", |store| &mut store.bucket),
+            Of::text("b_bucket", "", |store| &mut store.bucket),
+        ];
+        kinds.register_with_keys("store", keys, |_, _, _| Err(ConfigError::Empty));
+        kinds.register("opaque", |_, _| Err(ConfigError::Empty));
         kinds
     }
 
@@ -275,7 +267,7 @@ mod tests {
         assert_eq!(
             (
                 config.early_reads,
-                config.max_layer_bytes.0,
+                config.max_layer_bytes,
                 config.max_concurrent_fills
             ),
             (true, 2 << 30, 2)
@@ -334,8 +326,8 @@ mod tests {
                 "hunter2",
                 "`b_bucket` of the tier `near-1.a` or `bucket` of the tier `near-1.a_b`",
             ),
-            // A secret of which nobody has said that it may stand elsewhere.
-            ("LAYERCACHE_TIER_NEAR_1_A_TOKEN_FILE", "hunter2", "no such key"),
+            // Only a secret may stand elsewhere.
+            ("LAYERCACHE_TIER_NEAR_1_A_BUCKET_FILE", "hunter2", "no such key"),
             // A service is not told of like this.
             ("LAYERCACHE_PORTS", "hunter2", "no key has this name"),
             ("LAYERCACHE_TIER_NEAR_1_A_PORT", "hunter2", "no such key"),

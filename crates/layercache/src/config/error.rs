@@ -1,8 +1,8 @@
-//! Why a configuration cannot be used.
+//! Why a configuration cannot be used, and who has set what is wrong of it.
+
+use std::fmt;
 
 use cache_core::Error;
-
-use super::builder::SetBy;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +67,10 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
-        let at = error.span().map_or(0, |span| span.start);
+    /// Says what is wrong in a text, at this offset.
+    pub(super) fn syntax(text: &str, at: usize, message: &str) -> Self {
         let before = text.get(..at).unwrap_or(text);
-        let mut message = one_line(error.message());
+        let mut message = one_line(message);
         if message == "invalid type: map, expected a sequence" {
             message.push_str(": a source is a table in a list, `[[tier]]`");
         }
@@ -79,6 +79,40 @@ impl ConfigError {
             message,
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+/// Who has set a value. A later one overrides the ones before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetBy {
+    /// Nobody: it is the default.
+    Default,
+    /// The configuration file.
+    File,
+    /// The environment, by this variable.
+    Environment(String),
+    /// The command line, by this argument.
+    Argument(String),
+}
+
+impl SetBy {
+    /// The variable or argument, or what it is otherwise.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment(name) | Self::Argument(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for SetBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default | Self::File => f.write_str(self.name()),
+            Self::Environment(variable) => write!(f, "environment: {variable}"),
+            Self::Argument(argument) => write!(f, "argument: {argument}"),
         }
     }
 }
@@ -93,7 +127,7 @@ pub(super) fn told(error: &toml::de::Error) -> (String, Option<String>) {
 }
 
 /// The start of a message that may repeat what the file says, of any length, as one line that a terminal shows as it is.
-pub(crate) fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 400;
     let text = text.trim_end();
     let mut out = String::new();

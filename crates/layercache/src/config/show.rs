@@ -1,15 +1,19 @@
 //! The effective configuration, to be looked at: every value, who has set it, and no secret.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
-use super::builder::{ConfigBuilder, SetBy};
-use super::hidden::HIDDEN;
-use super::setting::{Setting, Unset};
-use super::{ConfigError, SETTINGS};
-use crate::Kinds;
+use super::builder::ConfigBuilder;
+use super::error::{ConfigError, SetBy};
+use super::file::Config;
+use super::key::{Described, KeyInfo, Mistake, Unset, ValueType};
+use crate::assembly::Kinds;
+
+/// Stands in the place of a secret.
+const HIDDEN: &str = "<hidden>";
 
 /// A configuration with the defaults filled in, without secrets. Its `Display` is TOML, with who has set a value behind it.
 #[derive(Clone, Debug, Serialize)]
@@ -65,7 +69,7 @@ impl ConfigBuilder {
     pub fn show(&self, kinds: &Kinds) -> Result<ShownConfig, ConfigError> {
         let tiers = (0..self.tiers.len()).map(|position| self.show_tier(position, kinds));
         Ok(ShownConfig {
-            settings: self.show_table(None, &self.top, &SETTINGS),
+            settings: self.show_table(None, &self.top, &Config::keys()),
             tiers: tiers.collect::<Result<_, _>>()?,
         })
     }
@@ -73,13 +77,13 @@ impl ConfigBuilder {
     fn show_tier(&self, position: usize, kinds: &Kinds) -> Result<ShownTier, ConfigError> {
         let tier = &self.tiers[position];
         kinds.check(tier.kind())?;
-        let settings = match kinds.settings(tier.kind()) {
-            Some(described) => {
-                let known: Vec<_> = described.iter().flat_map(Setting::keys).collect();
-                if let Some(key) = tier.settings.keys().find(|key| !known.contains(key)) {
-                    return Err(tier.mistake(format!("unknown field `{key}`")));
+        let settings = match kinds.keys(tier.kind()) {
+            Some(keys) => {
+                let known: Vec<_> = keys.infos().into_iter().flat_map(KeyInfo::names).collect();
+                if let Some(name) = tier.settings.keys().find(|name| !known.contains(name)) {
+                    return Err(tier.refuse(Mistake::new(keys.unknown(name, &[]))));
                 }
-                self.show_table(Some(position), &tier.settings, described)
+                self.show_table(Some(position), &tier.settings, keys)
             }
             None => {
                 let hidden = |key: &String| ShownSetting {
@@ -104,30 +108,30 @@ impl ConfigBuilder {
     }
 
     /// What is set in a table, and what is true of the keys that are not.
-    fn show_table(&self, position: Option<usize>, table: &Table, described: &[Setting]) -> Vec<ShownSetting> {
+    fn show_table(&self, position: Option<usize>, table: &Table, keys: &dyn Described) -> Vec<ShownSetting> {
         let mut shown = Vec::new();
-        for setting in described {
-            let keys = setting.keys();
-            let given: Vec<_> = keys.iter().filter(|key| table.contains_key(*key)).collect();
-            for key in &given {
+        for (info, default) in keys.infos().into_iter().zip(keys.defaults(table)) {
+            let names = info.names();
+            let given: Vec<_> = names.iter().filter(|name| table.contains_key(*name)).collect();
+            for name in &given {
                 shown.push(ShownSetting {
-                    key: (*key).clone(),
-                    value: Some(setting.without_secrets(key, &table[*key])),
-                    set_by: self.set_by(position, key),
+                    key: (*name).clone(),
+                    value: Some(info.without_secrets(name, &table[*name])),
+                    set_by: self.set_by(position, name),
                     note: None,
                 });
             }
             if given.is_empty() {
-                let note = match setting.unset {
-                    Unset::Value(_) => None,
-                    Unset::Follows { how, .. } | Unset::Found { how, .. } => Some(how),
+                let note = match info.unset {
+                    Unset::Default => None,
+                    Unset::Follows(how) | Unset::Found(how) => Some(how),
                     Unset::Nothing(what) => Some(what),
-                    // Whoever makes the source says what is missing, or it is said in another way.
-                    Unset::Required => continue,
+                    // Making the source says what is missing, or another key says it instead.
+                    Unset::Required(_) => continue,
                 };
                 shown.push(ShownSetting {
-                    key: setting.key.to_owned(),
-                    value: setting.default_in(table),
+                    key: info.name.to_owned(),
+                    value: default,
                     set_by: SetBy::Default,
                     note,
                 });
@@ -191,10 +195,87 @@ fn toml_key(key: &str) -> String {
     quoted + "\""
 }
 
+impl KeyInfo {
+    /// Returns a value of `name`, one of the key's names, as it may be shown.
+    fn without_secrets(&self, name: &str, value: &Value) -> Value {
+        if name != self.name {
+            return place(name, value);
+        }
+        match self.takes {
+            ValueType::Secret => HIDDEN.into(),
+            ValueType::SecretUrl | ValueType::SecretUrls => map_texts(value, &secret_url),
+            ValueType::Path | ValueType::File => value.clone(),
+            _ => map_texts(value, &without_credentials),
+        }
+    }
+}
+
+/// Shows the place of a secret, as `<key>_file` or `<key>_env` names it, unless it may be a secret in
+/// the wrong place. The ID of an access key looks like the name of a variable, so only one that is set
+/// is taken for one. A secret in base64 may begin with a slash, so only a path that begins in the root
+/// directory of this machine is taken for one.
+fn place(key: &str, value: &Value) -> Value {
+    let is_place = value.as_str().is_some_and(|text| match key.ends_with("_env") {
+        true => std::env::var_os(text).is_some(),
+        false => may_be_file(Path::new(text)),
+    });
+    if is_place { value.clone() } else { HIDDEN.into() }
+}
+
+fn may_be_file(path: &Path) -> bool {
+    let first = path.components().nth(1);
+    path.is_absolute() && first.is_some_and(|first| Path::new("/").join(first).exists())
+}
+
+/// Changes every text in a value, the keys of tables included.
+fn map_texts(value: &Value, change: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => change(text).into(),
+        Value::Array(values) => Value::Array(values.iter().map(|value| map_texts(value, change)).collect()),
+        Value::Table(table) => {
+            let entries = table.iter();
+            Value::Table(
+                entries
+                    .map(|(key, value)| (change(key), map_texts(value, change)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}
+
+/// Returns a URL that is a secret, without its credentials. Nothing of a text that is no URL is shown:
+/// any part of it may be a secret.
+fn secret_url(text: &str) -> String {
+    match text.split_once("://") {
+        Some(("redis" | "rediss" | "http" | "https", rest)) if !rest.contains(char::is_whitespace) => {
+            without_credentials(text)
+        }
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+/// Returns a text without the credentials of a URL, which its query may hold as well. A password may
+/// contain any character that was forgotten to be escaped: the host follows the last `@`.
+fn without_credentials(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    let (credentials, rest) = match rest.rsplit_once('@') {
+        Some((_, host)) => (format!("{HIDDEN}@"), host),
+        None => (String::new(), rest),
+    };
+    match rest.find(['?', '#']) {
+        Some(query) if !scheme.is_empty() => format!("{scheme}{credentials}{}?{HIDDEN}", &rest[..query]),
+        _ => format!("{scheme}{credentials}{rest}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, ValueType};
+    use crate::config::{Key, Keys, Secret};
 
     /// Whatever stands in the place of a secret, and of a URL that should hold none.
     #[test]
@@ -205,9 +286,9 @@ mod tests {
             "u:hunter2@host",
         ];
         let kinds = Kinds::builtin();
-        for (kind, settings) in kinds.described() {
-            for setting in settings {
-                let texts = match setting.value_type {
+        for (kind, keys) in kinds.described() {
+            for info in keys.infos() {
+                let texts = match info.takes {
                     ValueType::Secret | ValueType::SecretUrl | ValueType::SecretUrls => {
                         &[URLS, &["hunter2"]].concat()
                     }
@@ -217,8 +298,8 @@ mod tests {
                 for text in texts {
                     let table = format!("{{ a = {{ b = {text:?} }}, {text:?} = [\"c\"] }}");
                     let values = [format!("{text:?}"), format!("[{text:?}]"), table];
-                    let keys = setting.keys();
-                    for (key, value) in keys
+                    for (key, value) in info
+                        .names()
                         .iter()
                         .flat_map(|key| values.iter().map(move |value| (key, value)))
                     {
@@ -249,7 +330,7 @@ mod tests {
     #[test]
     fn nothing_is_known_of_a_kind_that_nobody_describes() {
         let mut kinds = Kinds::default();
-        kinds.register("k", |tier, _shared| Err(tier.mistake("never made")));
+        kinds.register("k", |_, _| Err(ConfigError::Empty));
         let text =
             "[[tier]]\nkind = \"k\"\ntoken = \"hunter2\"\npin = 4815162342\nnested = { a = \"hunter2\" }";
         let shown = ConfigBuilder::parse(text)
@@ -271,11 +352,71 @@ mod tests {
             .unwrap()
             .show(&kinds);
         assert!(matches!(unknown, Err(ConfigError::Kind { .. })), "{unknown:?}");
-        kinds.describe("k", &[]);
+        kinds.register_with_keys("k", [], |(), _, _| Err(ConfigError::Empty));
         let error = ConfigBuilder::parse(text).unwrap().show(&kinds).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the configuration of tier `k` is not valid: unknown field `nested`"
         );
+    }
+
+    #[test]
+    fn a_place_is_shown_where_it_can_be_one() {
+        let keys = Keys::new([Key::secret("k", "", |secret: &mut Option<Secret>| secret)]);
+        let info = keys.infos()[0];
+        for (key, text, shown) in [
+            ("k", "/run/secrets/k", HIDDEN),
+            ("k_file", "/etc/no-such/k", "/etc/no-such/k"),
+            ("k_file", "/dev", "/dev"),
+            ("k_file", "secrets/k", HIDDEN),
+            ("k_file", "/wJalrXUtnFEMI", HIDDEN),
+            ("k_file", "/wJalrXUtnFEMI/K7MDENG", HIDDEN),
+            ("k_file", "s3", HIDDEN),
+            // A variable that every process of a test has.
+            ("k_env", "PATH", "PATH"),
+            ("k_env", "AKIAIOSFODNN7EXAMPLE", HIDDEN),
+            ("k_env", "/run/secrets/k", HIDDEN),
+            ("k_env", "a=b\0", HIDDEN),
+            ("k_env", "", HIDDEN),
+        ] {
+            assert_eq!(
+                info.without_secrets(key, &text.into()),
+                shown.into(),
+                "{key} {text}"
+            );
+        }
+        assert_eq!(info.without_secrets("k_file", &Value::Integer(7)), HIDDEN.into());
+    }
+
+    #[test]
+    fn credentials_of_urls_are_hidden() {
+        for (text, shown, as_secret) in [
+            (
+                "redis://host:6379/2",
+                "redis://host:6379/2",
+                "redis://host:6379/2",
+            ),
+            (
+                "redis://u:s3@host/0",
+                "redis://<hidden>@host/0",
+                "redis://<hidden>@host/0",
+            ),
+            (
+                "rediss://u:s3/c?r#et@@host",
+                "rediss://<hidden>@host",
+                "rediss://<hidden>@host",
+            ),
+            (
+                "https://host/?key=s3",
+                "https://host/?<hidden>",
+                "https://host/?<hidden>",
+            ),
+            ("u:s3@host", "<hidden>@host", "<hidden>"),
+            ("plain", "plain", "<hidden>"),
+            ("redis://a redis://u:s3@b", "redis://<hidden>@b", "<hidden>"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+            assert_eq!(secret_url(text), as_secret);
+        }
     }
 }
