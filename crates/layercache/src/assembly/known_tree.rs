@@ -31,10 +31,7 @@ impl Stack {
             .iter()
             .map(|layer| self.known_layer_tree(layer))
             .collect();
-        let trees: Vec<_> = stream::iter(trees)
-            .buffered(MAX_CONCURRENT)
-            .try_collect()
-            .await?;
+        let trees: Vec<_> = stream::iter(trees).buffered(MAX_CONCURRENT).try_collect().await?;
         let unknown: Vec<_> = (0..trees.len()).filter(|&layer| trees[layer].is_none()).collect();
         if !unknown.is_empty() {
             return Ok(KnownTree::Unknown(unknown));

@@ -192,13 +192,13 @@ async fn a_damaged_layer_is_found_removed_and_fetched_anew() {
     assert_eq!(told.last().unwrap(), "LayerVerified");
 
     let damaged = pulled.layers[1].digest;
+    let found = |verified: &VerifyReport| {
+        let mut layers = verified.layers.iter();
+        layers.find(|layer| layer.digest == damaged).unwrap().clone()
+    };
     room.damage(&damaged);
     let verified = verify(&stack, options, &()).await.unwrap();
-    let wrong = verified
-        .layers
-        .iter()
-        .find(|layer| layer.digest == damaged)
-        .unwrap();
+    let wrong = found(&verified);
     assert_eq!(
         (wrong.outcome, wrong.action),
         (Verdict::Corrupt, Some(Action::Removed))
@@ -212,11 +212,7 @@ async fn a_damaged_layer_is_found_removed_and_fetched_anew() {
     room.damage(&damaged);
     let options = VerifyOptions::default().with_quarantine(true).with_refetch(true);
     let verified = verify(&stack, options, &()).await.unwrap();
-    let wrong = verified
-        .layers
-        .iter()
-        .find(|layer| layer.digest == damaged)
-        .unwrap();
+    let wrong = found(&verified);
     assert_eq!(
         (wrong.action, wrong.refetched),
         (Some(Action::Quarantined), Some(true))
