@@ -182,3 +182,23 @@ impl<P: Fn(Event<'_>) -> Result<()> + Send + Sync> Listener for Shown<'_, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use anyhow::bail;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operation_is_dropped_when_nothing_can_be_printed() {
+        let print = |_: Event<'_>| bail!("standard output is closed");
+        let endless = async |progress: &dyn Listener| {
+            progress.tell(Event::Directory(Path::new("/")));
+            std::future::pending::<()>().await;
+        };
+        let shown = Bars::new(Progress::Never).show(print, endless).await;
+        assert_eq!(shown.unwrap_err().to_string(), "standard output is closed");
+    }
+}
