@@ -1,10 +1,11 @@
 //! From a compressed blob to a layer: sniff, inflate, verify.
+//!
+//! An origin brings a [`BlobReader`]. The [`Inflater`] makes a reader of it (`reader`), which runs a blob through the
+//! stages of `pipeline` for each stream and each read, within the bounds that `limits` holds for all of them.
 
 mod blob;
-mod decoder;
-mod format;
 mod inflater;
-mod input;
+mod limits;
 mod pipeline;
 mod reader;
 mod stats;
@@ -13,5 +14,6 @@ mod stats;
 mod tests;
 
 pub use blob::{BlobReader, MAX_FETCH_LEN, check_range};
-pub use inflater::{InflateLimits, Inflater};
+pub use inflater::Inflater;
+pub use limits::InflateLimits;
 pub use stats::InflateStats;

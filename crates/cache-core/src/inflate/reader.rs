@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 
-use super::inflater::Shared;
+use super::blob::BlobReader;
+use super::limits::Shared;
 use super::pipeline::inflate;
-use crate::inflate::BlobReader;
 use crate::verify::{skip, verify};
 use crate::{ByteStream, LayerDescriptor, LayerReader, Result, planted};
 

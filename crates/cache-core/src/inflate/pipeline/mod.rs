@@ -6,6 +6,10 @@
 //! Whoever goes away stops the others: the consumer drops the receiver, so the thread's next send fails, so the task is
 //! aborted with the guard in the stream. A panic of the thread is an error of the stream.
 
+mod decoder;
+mod format;
+mod input;
+
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
@@ -15,10 +19,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::decoder::Decoder;
-use super::inflater::Shared;
-use super::input::{Input, into_error, receive};
-use crate::inflate::BlobReader;
+use self::decoder::Decoder;
+use self::input::{Input, into_error, receive};
+use super::blob::BlobReader;
+use super::limits::Shared;
 use crate::runtime::{AbortOnDropHandle, Handle, JoinHandle, mpsc, spawn, spawn_blocking, timeout};
 use crate::{ByteStream, Error, LayerDescriptor, Result};
 
