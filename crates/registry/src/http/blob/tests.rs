@@ -33,10 +33,12 @@ fn ranged(request: &Seen) -> Response {
 
 /// The blob that the server has, and what its origin counts.
 async fn blob_at(server: &Server, mirrors: &[&Server]) -> (Arc<RegistryBlob>, OriginStats) {
-    let mut config = RegistryConfig::default();
-    config.backoff = Duration::from_millis(1);
     let mirrors = mirrors.iter().map(|mirror| format!("http://{}", mirror.host));
-    config.mirrors.insert(server.host.clone(), mirrors.collect());
+    let config = RegistryConfig {
+        backoff: Duration::from_millis(1),
+        mirrors: [(server.host.clone(), mirrors.collect())].into(),
+        ..RegistryConfig::default()
+    };
     let origin = RegistryOrigin::new(config, Arc::new(Anonymous), Inflater::default()).unwrap();
     let layer = LayerDescriptor::new(Digest::sha256_of(&bytes()))
         .with_size(bytes().len() as u64)
