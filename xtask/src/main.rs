@@ -93,8 +93,8 @@ enum Task {
         /// The one bug to plant
         bug: Option<String>,
     },
-    /// Tell the stories of crates/cache-core/src/cache/schedules under many schedules, which the model
-    /// checker shuttle chooses
+    /// Tell the stories of crates/cache-core/tests/schedules under many schedules, which the model checker
+    /// shuttle chooses
     Schedules(schedules::Order),
     /// Mutate cache-core and cache-disk, and list the mutants that no test of theirs catches
     ///

@@ -124,7 +124,7 @@ fn build(sh: &Shell, bugs: &[&Bug]) -> Result<Suites> {
         binaries.extend(build_with(sh, "planted", "--cfg planted", tests, false)?);
     }
     if needs(true) {
-        let stories = vec!["--package", "cache-core"];
+        let stories = vec!["--package", "cache-core", "--test", "schedules"];
         let flags = "--cfg planted --cfg shuttle";
         binaries.extend(build_with(sh, "planted-schedules", flags, stories, true)?);
     }

@@ -7,8 +7,8 @@ use clap::Args;
 use lab::dirs;
 use xshell::{Shell, cmd};
 
-/// Where the stories are, and the only tests that can run when a scheduler is in charge.
-pub(crate) const STORIES: &str = "cache::schedules::";
+/// What the names of the stories have in common, which are the only tests that can run when a scheduler is in charge.
+pub(crate) const STORIES: &str = "stories::";
 
 /// The stories that are told, and how.
 #[derive(Args, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) fn run(sh: &Shell, order: &Order) -> Result<()> {
     let story = order.story.as_deref().unwrap_or(STORIES);
     let mut stories = cmd!(
         sh,
-        "cargo test --locked --quiet --package cache-core --lib -- {story}"
+        "cargo test --locked --quiet --package cache-core --lib --test schedules -- {story}"
     )
     .env("RUSTFLAGS", format!("{flags} --cfg shuttle"))
     .env("CARGO_TARGET_DIR", target)

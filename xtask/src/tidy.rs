@@ -25,7 +25,7 @@ const FORBIDDEN: &[&str] = &[
 const FOR_TESTS: [&str; 6] = [
     "/tests/",
     "/tests.rs",
-    "/schedules/",
+    "crates/scheduled/",
     "crates/cache-testkit/",
     "crates/lab/",
     "crates/properties/",

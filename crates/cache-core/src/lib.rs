@@ -61,5 +61,7 @@ pub use digest::{Algorithm, Digest};
 pub use error::{Error, ErrorKind, Result};
 pub use index::LayerIndex;
 pub use memory::MemoryTier;
-pub use source::{ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt, Role};
+pub use source::{
+    ByteStream, Capabilities, LayerReader, LayerReaderExt, LayerSource, LayerSourceExt, Probe, Role,
+};
 pub use tier::{Claim, LayerStat, LayerWriter, Tier};

@@ -1,14 +1,18 @@
 //! What the cache's concurrent code is made of: locks, channels, tasks and time.
 //!
-//! They are those of the standard library and of Tokio, by their own names. The unit tests that are compiled with `--cfg shuttle` get
-//! the same with a scheduler in charge of the order of all events: `cargo xtask schedules` looks for an order that breaks a promise.
+//! They are those of the standard library and of Tokio, by their own names. With `--cfg shuttle` they are those of the crate
+//! `scheduled`, where a scheduler is in charge of the order of all events: `cargo xtask schedules` looks for an order that
+//! breaks a promise.
 
-#[cfg(not(all(test, shuttle)))]
+#[cfg(not(shuttle))]
 pub(crate) use self::real::*;
-#[cfg(all(test, shuttle))]
-pub(crate) use self::scheduled::*;
+#[cfg(shuttle)]
+pub(crate) use scheduled::{
+    AbortOnDropHandle, AtomicBool, AtomicU64, Handle, Instant, JoinHandle, Mutex, MutexGuard, RwLock,
+    Semaphore, consume_budget, mpsc, oneshot, sleep, spawn, spawn_blocking, timeout, watch,
+};
 
-#[cfg(not(all(test, shuttle)))]
+#[cfg(not(shuttle))]
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
     pub(crate) use std::sync::{Mutex, MutexGuard, RwLock};
@@ -19,6 +23,3 @@ mod real {
     pub(crate) use tokio::time::{Instant, sleep, timeout};
     pub(crate) use tokio_util::task::AbortOnDropHandle;
 }
-
-#[cfg(all(test, shuttle))]
-mod scheduled;

@@ -97,6 +97,39 @@ pub trait LayerSource: Debug + Send + Sync + 'static {
     /// # Errors
     /// See [`ErrorKind`]: each says what the caller does next.
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>>;
+
+    /// Looks what [opening](Self::open) `layer` would find, and leaves no trace: nothing is fetched, hashed or removed, and a
+    /// tier that evicts does not take the layer for used.
+    ///
+    /// Opens the layer, unless the source is an origin: to ask that is to begin to fetch. A source that knows a better way to
+    /// tell overrides this, and a wrapper forwards it.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        if self.role() == Role::Origin {
+            return Ok(Probe::NotAsked);
+        }
+        let opened = self.open(layer).await?;
+        Ok(opened.map_or(Probe::Absent, Probe::Present))
+    }
+}
+
+/// What [opening](LayerSource::open) a layer would find, by [`LayerSource::probe`].
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// The source has the layer, and this reads it. A layer on disk may be evicted meanwhile, which frees its room once the
+    /// reader is dropped.
+    Present(Arc<dyn LayerReader>),
+    /// The source has something that has to be hashed before it is known to be the layer.
+    Unverified,
+    /// The source lacks the layer.
+    Absent,
+    /// The source lacks the layer, and [`create`](crate::Tier::create) would refuse it at once, for this reason. A layer that
+    /// only turns out too long while it is written is [absent](Self::Absent).
+    Refused(Error),
+    /// The source is an origin, and only fetching tells.
+    NotAsked,
 }
 
 /// One open layer. It stays readable for as long as the handle lives, unless the store behind it loses the bytes, which
@@ -230,6 +263,10 @@ impl<S: LayerSource + ?Sized> LayerSource for Arc<S> {
 
     async fn open(&self, layer: &LayerDescriptor) -> Result<Option<Arc<dyn LayerReader>>> {
         (**self).open(layer).await
+    }
+
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        (**self).probe(layer).await
     }
 }
 

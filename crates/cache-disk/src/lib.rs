@@ -57,7 +57,6 @@ mod tier;
 pub use config::{DEFAULT_MIN_FREE_BYTES, DiskConfig};
 pub use dir::directory::default_dir;
 pub use images::record::ImageRecord;
-pub use layer::peek::Peek;
 pub use layer::verify::Verification;
 pub use space::gc::{GcOptions, GcReport};
 pub use space::policy::Standing;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource, LayerStat,
-    Result, Role, Tier,
+    Probe, Result, Role, Tier,
 };
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -26,7 +26,6 @@ use crate::images::record::{self, ImageRecord};
 use crate::images::records::{self, Records};
 use crate::layer::find::{Finder, Look};
 use crate::layer::index::read_index;
-use crate::layer::peek::Peek;
 use crate::layer::verify::{self, Verification};
 use crate::meters::Gauges;
 use crate::space::evict::Evictor;
@@ -144,26 +143,6 @@ impl DiskTier {
             there.map_or(Ok(()), |dir| scan(&dir).map(drop))
         });
         checked.await
-    }
-
-    /// Looks what [opening](LayerSource::open) `layer` would find, and changes nothing: the time of
-    /// its last use stays, eviction does not take it for open, and a lost index is not rebuilt.
-    /// Takes a few system calls, off the runtime; dropping the future leaves nothing behind.
-    ///
-    /// # Errors
-    /// The errors of opening it: `Corrupt` when the file is not the layer, `Invalid` when it is not
-    /// the layer that the image claims, `Unavailable` or `Permanent` when the directory cannot be
-    /// read.
-    pub async fn peek(&self, layer: &LayerDescriptor) -> Result<Peek> {
-        let look = self.parts.finder.peek(layer).await;
-        Ok(match look.map_err(self.place("open", &layer.digest))? {
-            Look::Absent => match self.parts.claims.check(layer) {
-                Ok(()) => Peek::Absent,
-                Err(error) => Peek::Refused(self.place("create", &layer.digest)(error)),
-            },
-            Look::Found(reader) => Peek::Present(reader),
-            Look::NeedsHashing => Peek::Unverified,
-        })
     }
 
     /// Returns the index next to a layer, as it was written when the layer was filled; `None` when
@@ -437,6 +416,21 @@ impl LayerSource for DiskTier {
             "disk cache hit"
         );
         Ok(Some(reader))
+    }
+
+    /// Looks what [opening](Self::open) `layer` would find, and changes nothing: the time of its
+    /// last use stays, eviction does not take it for open, and a lost index is not rebuilt. Takes a
+    /// few system calls, off the runtime; dropping the future leaves nothing behind.
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        let look = self.parts.finder.probe(layer).await;
+        Ok(match look.map_err(self.place("open", &layer.digest))? {
+            Look::Absent => match self.parts.claims.check(layer) {
+                Ok(()) => Probe::Absent,
+                Err(error) => Probe::Refused(self.place("create", &layer.digest)(error)),
+            },
+            Look::Found(reader) => Probe::Present(reader),
+            Look::NeedsHashing => Probe::Unverified,
+        })
     }
 }
 

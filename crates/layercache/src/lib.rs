@@ -74,10 +74,11 @@ pub mod ops;
 mod trees;
 
 pub use assembly::{
-    Answer, Asked, Constructor, Explanation, Finding, Glance, Kinds, KnownTree, Part, Plan, PlannedCopy,
-    ReadCost, Reading, Shared, SourceCheck, SourceReport, Stack,
+    Answer, Asked, Constructor, Explanation, Kinds, KnownTree, Part, Plan, ReadCost, Reading, Shared,
+    SourceCheck, SourceReport, Stack,
 };
 pub use cache_core as core;
+pub use cache_core::cache::{Finding, PlannedCopy};
 #[cfg(feature = "disk")]
 pub use cache_disk as disk;
 #[cfg(feature = "redis")]

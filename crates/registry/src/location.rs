@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use cache_core::Error;
+use cache_core::{Error, LayerDescriptor, Probe};
 
 use crate::ImageReference;
 
@@ -46,12 +46,6 @@ pub enum ImageLocation {
 }
 
 impl ImageLocation {
-    /// The name of the origin that has written `locator` into the descriptors of an image's layers, as
-    /// [`repository`](cache_core::LayerDescriptor::repository): `oci` for `oci:/srv/image`, `registry` for `docker.io/library/debian`.
-    pub fn origin_of(locator: &str) -> &'static str {
-        split_file_locator(locator).map_or(REGISTRY, |(origin, _)| origin)
-    }
-
     /// The name of the origin that can resolve it: `registry`, `oci`, `oci-archive` or `docker-archive`.
     pub fn origin(&self) -> &'static str {
         match self {
@@ -60,6 +54,22 @@ impl ImageLocation {
             Self::OciArchive { .. } => OCI_ARCHIVE,
             Self::DockerArchive { .. } => DOCKER_ARCHIVE,
         }
+    }
+}
+
+/// The name of the origin that has written `locator` into the descriptors of an image's layers, as
+/// [`repository`](LayerDescriptor::repository): `oci` for `oci:/srv/image`, `registry` for
+/// `docker.io/library/debian`.
+fn origin_of(locator: &str) -> &'static str {
+    split_file_locator(locator).map_or(REGISTRY, |(origin, _)| origin)
+}
+
+/// Tells whether the origin of this name would be asked for a layer: each has layers of its own images
+/// alone.
+pub(crate) fn probe(layer: &LayerDescriptor, origin: &str) -> Probe {
+    match layer.repository.as_deref().map(origin_of) == Some(origin) {
+        true => Probe::NotAsked,
+        false => Probe::Absent,
     }
 }
 
@@ -150,7 +160,7 @@ mod tests {
             ("oci:/srv/image", "oci"),
             ("oci-archive:image.tar", "oci-archive"),
         ] {
-            assert_eq!(ImageLocation::origin_of(locator), origin);
+            assert_eq!(origin_of(locator), origin);
         }
         for path in ["/srv/image", "./image.tar", "../image.tar", "~/image"] {
             let error = path.parse::<ImageLocation>().unwrap_err();

@@ -23,10 +23,17 @@ impl fmt::Display for Suite {
 
 /// The stories next to the code.
 const CORE: Suite = Suite::new("cache-core", "cache_core");
+/// The stories of a composed cache.
+const CACHE: Suite = Suite::new("cache-core", "cache");
+/// The stories of the smallest parts, told under every schedule.
+const SCHEDULED_PARTS: Suite = Suite {
+    scheduled: true,
+    ..CORE
+};
 /// The stories that are told under many schedules.
 const SCHEDULES: Suite = Suite {
     scheduled: true,
-    ..CORE
+    ..Suite::new("cache-core", "schedules")
 };
 /// Any composition, put to any sequence of operations and faults.
 const INTERACTIONS: Suite = Suite::new("cache-core", "interactions");
@@ -57,12 +64,9 @@ const fn bug(name: &'static str, caught_by: &'static [(Suite, &'static str)]) ->
 
 pub(super) const BUGS: &[Bug] = &[
     // What is believed.
-    bug(
-        "diff-id-not-checked",
-        &[(CORE, "cache::tests::proof"), (INTERACTIONS, "")],
-    ),
-    bug("short-source-not-noticed", &[(CORE, "cache::tests::proof")]),
-    bug("max-layer-bytes-ignored", &[(CORE, "cache::tests::proof")]),
+    bug("diff-id-not-checked", &[(CACHE, "proof::"), (INTERACTIONS, "")]),
+    bug("short-source-not-noticed", &[(CACHE, "proof::")]),
+    bug("max-layer-bytes-ignored", &[(CACHE, "proof::")]),
     bug("blob-digest-not-checked", &[(CORE, "a_wrong_blob_is_corrupt")]),
     bug("read-before-all-is-verified", &[(CORE, "inflate::tests")]),
     bug("chunk-not-verified", &[(CORE, "chunked")]),
@@ -70,29 +74,23 @@ pub(super) const BUGS: &[Bug] = &[
     bug("seal-ignored", &[(CORE, "seal::tests")]),
     bug("index-of-another-layer-admitted", &[(CORE, "seal::tests")]),
     // Where a layer is looked for, and by whom.
-    bug(
-        "outage-is-a-miss",
-        &[(CORE, "cache::tests::faults"), (INTERACTIONS, "")],
-    ),
-    bug("corrupt-hit-not-removed", &[(CORE, "cache::tests::faults")]),
+    bug("outage-is-a-miss", &[(CACHE, "faults::"), (INTERACTIONS, "")]),
+    bug("corrupt-hit-not-removed", &[(CACHE, "faults::")]),
     bug(
         "flight-not-on-the-table",
         &[
-            (CORE, "fifty_readers_of_a_cold_layer"),
+            (CACHE, "fifty_readers_of_a_cold_layer"),
             (INTERACTIONS, ""),
             (SCHEDULES, "readers_of_a_cold_layer"),
         ],
     ),
-    bug(
-        "flights-on-other-terms-not-waited-for",
-        &[(CORE, "cache::tests::terms")],
-    ),
-    bug("outdated-answer-believed", &[(CORE, "cache::tests::repair")]),
+    bug("flights-on-other-terms-not-waited-for", &[(CACHE, "terms::")]),
+    bug("outdated-answer-believed", &[(CACHE, "repair::")]),
     // What is read before it is proven.
-    bug("early-bytes-not-refuted", &[(CORE, "cache::tests::early")]),
-    bug("refutation-not-told", &[(CORE, "cache::tests::early")]),
+    bug("early-bytes-not-refuted", &[(CACHE, "early::")]),
+    bug("refutation-not-told", &[(CACHE, "early::")]),
     // What only some order of events shows.
-    bug("wake-up-lost", &[(SCHEDULES, "schedules::small")]),
+    bug("wake-up-lost", &[(SCHEDULED_PARTS, "in_flight::stories")]),
     bug(
         "close-overlooks-a-flight",
         &[(SCHEDULES, "whoever_closes_the_cache")],
@@ -100,26 +98,17 @@ pub(super) const BUGS: &[Bug] = &[
     // What goes on behind the readers.
     bug(
         "write-backs-not-drained",
-        &[(CORE, "cache::tests::tiers"), (INTERACTIONS, "")],
+        &[(CACHE, "tiers::"), (INTERACTIONS, "")],
     ),
     bug(
         "lease-released-before-the-write-back",
-        &[(CORE, "a_lease_is_held_until"), (INTERACTIONS, "")],
+        &[(CACHE, "a_lease_is_held_until"), (INTERACTIONS, "")],
     ),
     bug("tiers-behind-the-hit-filled", &[(INTERACTIONS, "")]),
-    bug(
-        "lease-ignored",
-        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
-    ),
-    bug(
-        "lease-not-renewed",
-        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
-    ),
-    bug(
-        "giving-up-not-told",
-        &[(CORE, "cache::tests::leases"), (INTERACTIONS, "")],
-    ),
-    bug("reserved-memory-not-given-back", &[(CORE, "cache::tests::proof")]),
+    bug("lease-ignored", &[(CACHE, "leases::"), (INTERACTIONS, "")]),
+    bug("lease-not-renewed", &[(CACHE, "leases::"), (INTERACTIONS, "")]),
+    bug("giving-up-not-told", &[(CACHE, "leases::"), (INTERACTIONS, "")]),
+    bug("reserved-memory-not-given-back", &[(CACHE, "proof::")]),
     // Guards.
     bug("half-open-lets-all-through", &[(CORE, "guard::tests::breaker")]),
     bug("any-error-repeated", &[(CORE, "guard::tests::retry")]),

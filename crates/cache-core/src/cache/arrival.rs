@@ -1,16 +1,13 @@
-//! Bringing a layer into the cache, and telling where it came from.
+//! A layer that was brought into the cache, and where it came from.
 
 use std::sync::Arc;
 
-use super::flight::Opened;
+use super::hit::Hit;
+use super::in_flight::Opened;
 use super::reader::CacheReader;
-use super::search::Hit;
-use super::source_set::SourceSet;
-use super::{Inner, LayerCache};
-use crate::source::not_found;
-use crate::{Error, LayerDescriptor, LayerReader, Result};
+use crate::{Error, LayerReader};
 
-/// A layer that [`LayerCache::bring`] has opened, after every fill of it has ended.
+/// A layer that [`LayerCache::bring`](super::LayerCache::bring) has opened, after every fill of it has ended.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -39,6 +36,10 @@ use crate::{Error, LayerDescriptor, LayerReader, Result};
 pub struct Arrival(Arc<CacheReader>);
 
 impl Arrival {
+    pub(super) fn new(reader: CacheReader) -> Self {
+        Self(Arc::new(reader))
+    }
+
     /// The open layer.
     pub fn reader(&self) -> Arc<dyn LayerReader> {
         Arc::clone(&self.0) as _
@@ -75,28 +76,13 @@ impl Arrival {
     }
 
     fn hit(&self) -> Option<Hit> {
-        match self.0.state().opened {
+        match self.0.opened() {
             Opened::Hit(hit) => Some(hit),
-            Opened::Flight(flight) => flight.hit(),
+            Opened::InFlight(in_flight) => in_flight.hit(),
         }
     }
 
     fn name(&self, source: usize) -> &str {
         self.0.cache.sources[source].source.name()
-    }
-}
-
-impl LayerCache {
-    /// Opens `layer` like [`get`](crate::LayerSourceExt::get), and waits until no fill of it is under way, well or not. Write-backs
-    /// may be. Dropping the future cancels nothing for others.
-    ///
-    /// # Errors
-    /// Those of [`get`](crate::LayerSourceExt::get).
-    pub async fn bring(&self, layer: &LayerDescriptor) -> Result<Arrival> {
-        let opened = Inner::open(&self.0, layer, SourceSet::default(), false).await?;
-        let opened = opened.ok_or_else(|| not_found(&self.0.name, layer))?;
-        self.settled(&layer.digest).await;
-        let reader = CacheReader::new(Arc::clone(&self.0), layer.clone(), opened);
-        Ok(Arrival(Arc::new(reader)))
     }
 }

@@ -1,14 +1,15 @@
 //! Claiming the tier that a layer is copied into before, or while, it is read.
 
-use super::Inner;
-use super::search::Hit;
+use super::entry::Entry;
+use super::hit::Hit;
+use super::planner::Planner;
 use super::source_set::SourceSet;
 use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerWriter, Result, planted};
 
-/// What came of claiming a tier.
+/// The result of claiming a tier.
 #[derive(Debug)]
 pub(super) enum Claimed {
-    /// It is to be written.
+    /// The tier is to be written.
     Tier(usize, Box<dyn LayerWriter>),
     /// Somebody else has filled it.
     Filled(Hit),
@@ -16,59 +17,67 @@ pub(super) enum Claimed {
     None,
 }
 
-/// The tiers that lack a layer.
+/// The tier that is filled first, and what is left beside it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) claimed: Claimed,
+    /// The tiers that are to be filled from there.
+    pub(super) further: Vec<usize>,
+    /// The last tier that did not take the layer, and why.
+    pub(super) refused: Option<(usize, Error)>,
+}
+
+/// The tiers that lack a layer, one of which may be claimed already.
 #[derive(Debug)]
 pub(super) struct Claims<'a> {
-    cache: &'a Inner,
+    sources: &'a [Entry],
     layer: &'a LayerDescriptor,
-    /// Not claimed.
-    except: SourceSet,
-    /// Tiers to be filled from behind, from the nearest to the farthest.
-    missed: Vec<usize>,
+    planner: Planner,
     held: Option<(usize, Box<dyn LayerWriter>)>,
-    /// The error of the last tier that did not take the layer.
     refused: Option<(usize, Error)>,
 }
 
 impl<'a> Claims<'a> {
-    pub(super) fn new(cache: &'a Inner, layer: &'a LayerDescriptor, except: SourceSet) -> Self {
+    /// Begins without any tier. Those in `except` are not claimed.
+    pub(super) fn new(sources: &'a [Entry], layer: &'a LayerDescriptor, except: SourceSet) -> Self {
         Self {
-            cache,
+            sources,
             layer,
-            except,
-            missed: Vec::new(),
+            planner: Planner::new(except),
             held: None,
             refused: None,
         }
     }
 
-    /// This tier lacks the layer.
-    pub(super) fn missed(&mut self, source: usize) {
-        if self.cache.sources[source].takes_layers() && !self.except.contains(source) {
-            self.missed.push(source);
-        }
+    /// Notes that this source lacks the layer.
+    pub(super) fn lacks(&mut self, source: usize) {
+        self.planner.lacks(source, self.sources[source].rules);
     }
 
-    /// The layer was found at `source`: what stands behind that is not filled.
+    /// The tier whose lease is taken before this source is asked.
+    pub(super) fn lease_before(&self, source: usize) -> Option<usize> {
+        self.planner.lease_before(self.sources[source].rules)
+    }
+
+    /// Notes that the layer was found at `source`: tiers behind that are not filled.
     pub(super) fn in_front_of(mut self, source: usize) -> Self {
         if planted::is("tiers-behind-the-hit-filled") {
             return self;
         }
-        self.missed.retain(|&missed| missed < source);
+        self.planner.keep_in_front_of(source);
         self.held = self.held.filter(|(held, _)| *held < source);
         self
     }
 
     /// Whether there is a tier to be filled while the layer is read.
     pub(super) fn fills_on_the_way(&self) -> bool {
-        let on_the_way = |&source: &usize| self.cache.sources[source].fills_on_the_way();
-        self.held.is_some() || self.missed.iter().any(on_the_way)
+        self.held.is_some() || self.planner.fills_on_the_way()
     }
 
-    /// Claims the nearest tier that can be read while it is written, and holds it until [`claim`](Self::claim); or tells that it is
-    /// filled by now.
+    /// Claims the nearest tier that can be read while it is written, and holds it until [`claim`](Self::claim). Returns the
+    /// layer if it is there by now.
     pub(super) async fn hold_on_the_way(&mut self) -> Result<Option<Hit>> {
-        match self.claim_on_the_way().await? {
+        match self.claim_next(true).await? {
             Claimed::Tier(source, writer) => self.held = Some((source, writer)),
             Claimed::Filled(hit) => return Ok(Some(hit)),
             Claimed::None => {}
@@ -76,44 +85,29 @@ impl<'a> Claims<'a> {
         Ok(None)
     }
 
-    /// Claims the tier to fill, and returns it with those that are left to be filled from there, and with the error of the last that did
-    /// not take the layer. A source that serves ranges is read where it is, unless a tier is filled on the way. Any other is read once,
-    /// so that any tier will do, and none is filled without.
-    pub(super) async fn claim(
-        mut self,
-        reads_ranges: bool,
-    ) -> Result<(Claimed, Vec<usize>, Option<(usize, Error)>)> {
-        let mut claimed = self.claim_on_the_way().await?;
-        if !reads_ranges && matches!(claimed, Claimed::None) {
-            claimed = self.claim_first(|_| true).await?;
-            if matches!(claimed, Claimed::None) {
-                self.missed.clear();
-            }
-        }
-        Ok((claimed, self.missed, self.refused))
-    }
-
-    async fn claim_on_the_way(&mut self) -> Result<Claimed> {
-        if let Some((source, writer)) = self.held.take() {
-            return Ok(Claimed::Tier(source, writer));
-        }
-        let cache = self.cache;
-        self.claim_first(|source| cache.sources[source].fills_on_the_way())
-            .await
+    /// Claims the tier to fill from a source that does or does not read ranges.
+    pub(super) async fn claim(mut self, reads_ranges: bool) -> Result<Target> {
+        Ok(Target {
+            claimed: self.claim_next(reads_ranges).await?,
+            further: self.planner.left(),
+            refused: self.refused,
+        })
     }
 
     /// Claims the first tier that takes the layer; those that do not are no obstacle to reading it.
-    async fn claim_first(&mut self, wanted: impl Fn(usize) -> bool) -> Result<Claimed> {
-        while let Some(position) = self.missed.iter().position(|&source| wanted(source)) {
-            let source = self.missed.remove(position);
-            let Some(tier) = &self.cache.sources[source].tier else {
+    async fn claim_next(&mut self, reads_ranges: bool) -> Result<Claimed> {
+        if let Some((source, writer)) = self.held.take() {
+            return Ok(Claimed::Tier(source, writer));
+        }
+        while let Some(source) = self.planner.take_next_to_fill(reads_ranges) {
+            let Some(tier) = &self.sources[source].tier else {
                 continue;
             };
             match tier.create(self.layer).await {
                 Ok(Claim::Write(writer)) => return Ok(Claimed::Tier(source, writer)),
                 Ok(Claim::Exists(reader)) => {
-                    // Whoever has filled it fills the tiers behind it as well.
-                    self.missed.retain(|&missed| missed < source);
+                    // The worker that has filled it fills the tiers behind it as well.
+                    self.planner.keep_in_front_of(source);
                     return Ok(Claimed::Filled(Hit::at(source, reader)));
                 }
                 Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),

@@ -53,11 +53,6 @@ impl<'a> Fill<'a> {
         }
     }
 
-    /// Whether an earlier fill has left bytes that this one can prove or refute.
-    pub(super) fn has_early_bytes(&self) -> bool {
-        !self.early.is_empty()
-    }
-
     /// Writes the layer to `writer`, tells `progress` how many bytes are written, and commits when all of them are in and
     /// right. On an error, or when dropped, the writer aborts.
     pub(super) async fn into(

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::meters::{FailedFills, FillMeters};
 use crate::lease::Leases;
-use crate::{LayerReader, LayerSource, Role, Tier};
 
 /// When a layer is copied from one source to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,74 +65,5 @@ impl SourceOptions {
     pub fn with_leases(mut self, leases: Arc<dyn Leases>) -> Self {
         self.leases = Some(leases);
         self
-    }
-}
-
-/// One source of a cache; `tier` is the same object where it can be filled.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) source: Arc<dyn LayerSource>,
-    pub(super) tier: Option<Arc<dyn Tier>>,
-    /// Of a tier.
-    pub(super) meters: Option<Arc<FillMeters>>,
-    pub(super) failed_fills: Arc<FailedFills>,
-    pub(super) options: SourceOptions,
-}
-
-impl Entry {
-    pub(super) fn source(source: Arc<dyn LayerSource>, options: SourceOptions) -> Self {
-        Self {
-            failed_fills: Arc::new(FailedFills::new(source.name())),
-            source,
-            tier: None,
-            meters: None,
-            options,
-        }
-    }
-
-    pub(super) fn tier(tier: Arc<dyn Tier>, options: SourceOptions) -> Self {
-        Self {
-            meters: Some(Arc::new(FillMeters::new(tier.name()))),
-            failed_fills: Arc::new(FailedFills::new(tier.name())),
-            source: Arc::clone(&tier) as _,
-            tier: Some(tier),
-            options,
-        }
-    }
-
-    /// Whether a layer that `reader` opened here can be read in parts, each of which is right if it comes.
-    pub(super) fn reads_ranges(&self, reader: &dyn LayerReader) -> bool {
-        reader.random_access() && self.source.capabilities().verified
-    }
-
-    /// Whether readers are served by `reader`, which was opened here, while a tier in front is being filled.
-    pub(super) fn serves_at_once(&self, reader: &dyn LayerReader) -> bool {
-        self.reads_ranges(reader) && self.options.fill != Copying::Inline
-    }
-
-    /// Whether a layer that is found here is likely served at once. Asked before there is a reader, so the
-    /// role decides: to ask an origin is to begin to fetch, whatever its reader can do then.
-    pub(super) fn likely_serves_at_once(&self) -> bool {
-        !self.is_origin() && self.source.capabilities().verified && self.options.fill != Copying::Inline
-    }
-
-    /// Whether asking for a layer here begins to fetch it.
-    pub(super) fn is_origin(&self) -> bool {
-        self.source.role() == Role::Origin
-    }
-
-    /// Whether what is found here gets into the tiers in front.
-    pub(super) fn is_copied(&self) -> bool {
-        self.options.fill != Copying::Off
-    }
-
-    /// Whether it takes layers that were found behind it, by the cache's own decision.
-    pub(super) fn takes_layers(&self) -> bool {
-        self.tier.is_some() && self.options.write_back != Copying::Off
-    }
-
-    /// Whether it is filled on the way, while it is read.
-    pub(super) fn fills_on_the_way(&self) -> bool {
-        self.takes_layers() && self.source.capabilities().read_while_write
     }
 }

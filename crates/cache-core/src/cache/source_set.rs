@@ -1,6 +1,6 @@
 //! A set of a cache's sources.
 
-/// Most sources a cache can be composed of: the bits of a [`SourceSet`].
+/// The most sources a cache can be composed of: the bits of a [`SourceSet`].
 pub(super) const MAX_SOURCES: usize = 64;
 
 /// Positions in a cache's list of sources.

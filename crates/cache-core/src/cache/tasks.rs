@@ -40,3 +40,25 @@ impl Drop for Running {
         self.0.0.send_modify(|running| *running -= 1);
     }
 }
+
+/// Told by `cargo xtask schedules` under every schedule there is.
+#[cfg(all(test, shuttle))]
+mod stories {
+    use scheduled::{exhaust, spawn};
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_tasks_sees_the_last_one_end() {
+        exhaust(|| async {
+            let tasks = Tasks::default();
+            let running = [1, 2].map(|most| tasks.begin(most).unwrap());
+            assert!(tasks.begin(2).is_none());
+            for running in running {
+                spawn(async { drop(running) });
+            }
+            tasks.idle().await;
+            assert!(tasks.begin(1).is_some());
+        });
+    }
+}

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Inner;
 use super::early::EarlyBytes;
+use super::entry::Entry;
 use super::fill::{Fill, FillError};
-use super::keeper::LeaseKeeper;
+use super::hit::Hit;
+use super::lease::HeldLease;
 use super::meters::FillMeters;
 use super::options::Copying;
-use super::search::Hit;
 use super::source_set::SourceSet;
 use super::tasks::Tasks;
 use crate::guard::full_pause;
@@ -30,52 +30,50 @@ const LAST_PAUSE: Duration = Duration::from_millis(800);
 /// The write-backs of a cache.
 #[derive(Debug)]
 pub(super) struct WriteBack {
-    pub(super) permits: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     tasks: Tasks,
-}
-
-impl Default for WriteBack {
-    fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
-            tasks: Tasks::default(),
-        }
-    }
+    /// The longest layer that is copied.
+    max_len: u64,
 }
 
 impl WriteBack {
-    /// Fills the tiers in `missed` from `hit`, or begins to; and returns those that were, or are about to be. `lease` is given back once
-    /// the layer is published at its tier; or at once, where it already is, or is not going to be.
+    /// Nothing is under way. Layers of more than `max_len` bytes are not copied.
+    pub(super) fn new(max_len: u64) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            tasks: Tasks::default(),
+            max_len,
+        }
+    }
+
+    /// Fills those of the sources whose positions are in `lacking` from `hit`, or begins to. Returns the tiers that were
+    /// filled, or are about to be.
+    ///
+    /// `lease` is given back once the layer is published at its tier; or at once, where it already is, or is not going to be.
     pub(super) async fn start(
         &self,
-        cache: &Inner,
+        sources: &[Entry],
         layer: &LayerDescriptor,
         hit: &Hit,
-        missed: &[usize],
-        mut lease: Option<LeaseKeeper>,
+        lacking: &[usize],
+        mut lease: Option<HeldLease>,
     ) -> SourceSet {
         let mut copied_to = SourceSet::default();
         if planted::is("lease-released-before-the-write-back") {
             lease = None;
         }
-        for &source in missed {
-            let entry = &cache.sources[source];
-            let (Some(tier), Some(meters)) = (entry.tier.clone(), entry.meters.clone()) else {
+        for &source in lacking {
+            let entry = &sources[source];
+            let Some(copy) = self.plan_copy(layer, &hit.reader, entry) else {
                 continue;
             };
             let job = Job {
-                _queued: meters.queued(),
-                copy: Copy {
-                    layer: layer.clone(),
-                    reader: Arc::clone(&hit.reader),
-                    tier,
-                    meters,
-                    max_len: cache.max_layer_bytes,
-                },
+                _queued: copy.meters.queued(),
+                copy,
                 permits: Arc::clone(&self.permits),
                 lease: lease.take_if(|lease| lease.source == source),
             };
-            if entry.options.write_back == Copying::Inline {
+            if entry.rules.write_back() == Copying::Inline {
                 if job.run().await {
                     copied_to.insert(source);
                 }
@@ -101,8 +99,35 @@ impl WriteBack {
         copied_to
     }
 
-    /// Copies a layer to one tier, in turn with the write-backs; whether it was not there yet.
-    pub(super) async fn copy(&self, copy: &Copy) -> Result<bool> {
+    /// The copy of the layer that `reader` reads to `entry`, if that is a tier.
+    fn plan_copy(
+        &self,
+        layer: &LayerDescriptor,
+        reader: &Arc<dyn LayerReader>,
+        entry: &Entry,
+    ) -> Option<Copy> {
+        Some(Copy {
+            layer: layer.clone(),
+            reader: Arc::clone(reader),
+            tier: entry.tier.clone()?,
+            meters: entry.meters.clone()?,
+            max_len: self.max_len,
+        })
+    }
+
+    /// Copies the layer that `reader` reads to `entry`, in turn with the write-backs. Returns whether it was not there yet;
+    /// `None` if this is no tier.
+    pub(super) async fn copy(
+        &self,
+        layer: &LayerDescriptor,
+        reader: &Arc<dyn LayerReader>,
+        entry: &Entry,
+    ) -> Option<Result<bool>> {
+        let copy = self.plan_copy(layer, reader, entry)?;
+        Some(self.run(&copy).await)
+    }
+
+    async fn run(&self, copy: &Copy) -> Result<bool> {
         let closed = |_| {
             Error::unavailable("the cache is closed")
                 .at(copy.tier.name(), "write back")
@@ -124,11 +149,11 @@ struct Job {
     /// From the queue to the end, whichever that is.
     _queued: UnderWay,
     permits: Arc<Semaphore>,
-    lease: Option<LeaseKeeper>,
+    lease: Option<HeldLease>,
 }
 
 impl Job {
-    /// Whether the layer was copied: it may be there already.
+    /// Copies the layer in its turn. Returns whether it was copied: it may be there already.
     async fn run(mut self) -> bool {
         let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return false;
@@ -141,7 +166,7 @@ impl Job {
             None => self.copy.persist(&|_| {}).await,
         };
         match persisted {
-            // Dropping the lease frees it: whoever waits finds the layer.
+            // Dropping the lease frees it: the workers that wait find the layer.
             Ok(copied) => {
                 drop(self.lease.take());
                 copied
@@ -154,7 +179,7 @@ impl Job {
         }
     }
 
-    /// Whoever waits for the layer to be published waits no longer.
+    /// Lets no other worker wait any longer for the layer to be published.
     fn give_up(self) {
         if let Some(lease) = self.lease {
             lease.release(Release::GiveUp);
@@ -163,16 +188,16 @@ impl Job {
 }
 
 /// A layer that is at hand, and the tier that is to have it.
-pub(super) struct Copy {
-    pub(super) layer: LayerDescriptor,
-    pub(super) reader: Arc<dyn LayerReader>,
-    pub(super) tier: Arc<dyn Tier>,
-    pub(super) meters: Arc<FillMeters>,
-    pub(super) max_len: u64,
+struct Copy {
+    layer: LayerDescriptor,
+    reader: Arc<dyn LayerReader>,
+    tier: Arc<dyn Tier>,
+    meters: Arc<FillMeters>,
+    max_len: u64,
 }
 
 impl Copy {
-    /// Tries until the tier has the layer, or says that it never will; whether it was not there yet.
+    /// Tries until the tier has the layer, or says that it never will. Returns whether it was not there yet.
     async fn persist(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<bool> {
         let mut attempt = 1;
         loop {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::policy::{Answer, Answered, Operation, Policy, Repeatable};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Result, Role, Tier, planted,
+    LayerStat, LayerWriter, Probe, Result, Role, Tier, planted,
 };
 
 /// A source or tier whose operations, and those of the readers and writers it hands out, go through a policy; otherwise
@@ -109,6 +109,19 @@ impl<S: LayerSource, P: Policy> LayerSource for Guarded<S, P> {
         let open = Open(&self.inner, layer);
         let opened = ward.repeat(Operation::Open, open).await?;
         Ok(opened.map(|inner| ward.reader(inner)))
+    }
+
+    /// To the policy a probe opens the layer; but an origin is not asked.
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        if self.role() == Role::Origin {
+            return self.inner.probe(layer).await;
+        }
+        let ward = self.ward(Some(&layer.digest));
+        let look = Look(&self.inner, layer);
+        Ok(match ward.repeat(Operation::Open, look).await? {
+            Probe::Present(inner) => Probe::Present(ward.reader(inner)),
+            other => other,
+        })
     }
 }
 
@@ -237,6 +250,20 @@ impl<S: LayerSource> Repeatable for Open<'_, S> {
 
     fn run(&mut self) -> impl Future<Output = Result<Self::Output>> + Send {
         self.0.open(self.1)
+    }
+
+    fn can_repeat(&self) -> bool {
+        true
+    }
+}
+
+struct Look<'a, S>(&'a S, &'a LayerDescriptor);
+
+impl<S: LayerSource> Repeatable for Look<'_, S> {
+    type Output = Probe;
+
+    fn run(&mut self) -> impl Future<Output = Result<Probe>> + Send {
+        self.0.probe(self.1)
     }
 
     fn can_repeat(&self) -> bool {

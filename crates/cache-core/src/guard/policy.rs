@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Capabilities, Claim, LayerReader, LayerStat, Result};
+use crate::{Capabilities, Claim, LayerReader, LayerStat, Probe, Result};
 
 /// What a source is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +128,16 @@ impl Answer for Option<Arc<dyn LayerReader>> {
         match self {
             Some(_) => Answered::Found,
             None => Answered::Absent,
+        }
+    }
+}
+
+impl Answer for Probe {
+    fn answered(&self) -> Answered {
+        match self {
+            Self::Present(_) => Answered::Found,
+            Self::Absent | Self::Refused(_) => Answered::Absent,
+            Self::Unverified | Self::NotAsked => Answered::Done,
         }
     }
 }

@@ -21,7 +21,7 @@ const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Intent {
     /// To tell whether it is there: changes nothing.
-    Peek,
+    Probe,
     /// To use it, which is noted.
     Use,
     /// To use it, also if that takes hashing it.
@@ -85,8 +85,8 @@ impl Finder {
     ///
     /// # Errors
     /// The errors of [`find`](Self::find).
-    pub(crate) async fn peek(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Look> {
-        self.look(layer, Intent::Peek, None).await
+    pub(crate) async fn probe(self: &Arc<Self>, layer: &LayerDescriptor) -> Result<Look> {
+        self.look(layer, Intent::Probe, None).await
     }
 
     /// Opens a layer that was opened before, if nothing of it has changed and nothing has to be
@@ -174,7 +174,7 @@ impl Finder {
                 )));
             }
         }
-        if intent != Intent::Peek {
+        if intent != Intent::Probe {
             touch(&file, metadata.modified().ok());
         }
         if let Some(Ok(index_file)) = index_file.map(rustix::fs::fstat) {
@@ -183,7 +183,7 @@ impl Finder {
         }
         let (tier, file) = (self.directory.tier(), Arc::new(file));
         let reader = DiskReader::committed(tier, layer.digest, dir, file, index.len());
-        if intent != Intent::Peek {
+        if intent != Intent::Probe {
             reader.keep();
         }
         Ok(Look::Found(Arc::new(reader)))

@@ -2,7 +2,6 @@
 
 pub(crate) mod find;
 pub(crate) mod index;
-pub(crate) mod peek;
 pub(crate) mod proof;
 pub(crate) mod reader;
 pub(crate) mod verify;

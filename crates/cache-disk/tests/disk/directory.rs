@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use cache_core::{ErrorKind, LayerSource, Tier};
-use cache_disk::{DiskConfig, Peek, Verification};
+use cache_core::{ErrorKind, LayerSource, Probe, Tier};
+use cache_disk::{DiskConfig, Verification};
 use futures_util::StreamExt;
 use rustix::fs::IFlags;
 
@@ -48,8 +48,8 @@ async fn a_directory_that_is_only_looked_into_is_not_created_and_has_no_layers()
     tier.check().await.unwrap();
     assert!(tier.open(&layer.descriptor).await.unwrap().is_none());
     assert!(matches!(
-        tier.peek(&layer.descriptor).await.unwrap(),
-        Peek::Absent
+        tier.probe(&layer.descriptor).await.unwrap(),
+        Probe::Absent
     ));
     assert!(tier.list().next().await.is_none());
     let contents = tier.contents().await.unwrap();

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Digest, LayerDescriptor, Result};
-use cache_disk::{DiskConfig, DiskTier, Peek};
+use cache_core::{Digest, Result};
+use cache_disk::{DiskConfig, DiskTier};
 use image_tree::TreeStore;
 
 use super::kinds::{Kinds, Shared};
-use super::part::{Glance, Part};
+use super::part::Part;
 use super::stack::Stack;
 use crate::config::{ConfigError, Key, TierConfig};
 
@@ -57,7 +57,7 @@ fn keys() -> [Key<DiskConfig>; 3] {
 
 fn part(config: DiskConfig, tier: &TierConfig, shared: &Shared) -> Result<Part, ConfigError> {
     let disk = DiskTier::open(config.with_name(tier.name()).with_create(shared.create))?;
-    let [trees, evictions, checked, sampled, peeked] = [(); 5].map(|()| disk.clone());
+    let [trees, evictions, checked, sampled] = [(); 4].map(|()| disk.clone());
     let mut part = Part::tier(Arc::new(disk.clone()))
         .with_description(disk.dir().display().to_string())
         .with_check(move || {
@@ -72,20 +72,10 @@ fn part(config: DiskConfig, tier: &TierConfig, shared: &Shared) -> Result<Part, 
                 }
             }
         })
-        .with_glance(move |layer| peek(peeked.clone(), layer))
         .with_trees(Arc::new(DiskTrees(trees)))
         .with_evicted(move || evictions.evicted_layers());
     part.extras.disk = Some(disk);
     Ok(part)
-}
-
-async fn peek(disk: DiskTier, layer: LayerDescriptor) -> Result<Glance> {
-    Ok(match disk.peek(&layer).await? {
-        Peek::Absent => Glance::Absent,
-        Peek::Refused(error) => Glance::Refused(error),
-        Peek::Present(reader) => Glance::Present(reader),
-        _ => Glance::Unverified,
-    })
 }
 
 /// Keeps the trees next to the layers, where they are evicted with them.

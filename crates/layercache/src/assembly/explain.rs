@@ -1,13 +1,12 @@
 //! What opening a layer would do now, found out without doing it.
 
-use std::sync::Arc;
+use std::num::NonZeroU64;
 
-use cache_core::{Error, ErrorKind, LayerDescriptor, LayerReader, Role};
+use cache_core::cache::{self, Finding, PlannedCopy, PlannedHit};
+use cache_core::{LayerDescriptor, Role};
 use futures_util::{StreamExt, stream};
 
-use super::check::bounded;
-use super::plan::Plan;
-use super::{Glance, Part, Stack};
+use super::{Part, Stack};
 
 /// Layers that are asked for at once.
 const MAX_CONCURRENT: usize = 8;
@@ -38,47 +37,58 @@ pub struct Asked {
     pub takes_layers: bool,
 }
 
-/// What was found at a source.
-#[derive(Clone, Debug)]
-pub enum Finding {
-    /// It has the layer.
-    Present,
-    /// It has a file for it that has to be hashed before it is served: the index that would vouch for it is lost.
-    Unverified,
-    /// It lacks the layer.
-    Absent,
-    /// It lacks the layer, and would not take a copy, for this reason.
-    Refused(Error),
-    /// It is passed over, for this reason. What is [`Corrupt`](ErrorKind::Corrupt) in a tier is removed by whoever opens the layer, and
-    /// what is [`Disputed`](ErrorKind::Disputed) once a copy from another source has refuted it; [`Invalid`](ErrorKind::Invalid) fails
-    /// the opening.
-    Failed(Error),
-    /// It is an origin: to ask it is to begin to fetch. It would be asked.
-    NotAsked,
+/// What opening a layer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The name of the source that serves it.
+    pub source: String,
+    /// Length of the layer in bytes, where it is known before the layer is inflated.
+    pub len: Option<u64>,
+    /// How it is read.
+    pub reading: Reading,
+    /// The copies that are made, the nearest first: see [`PlannedHit::copies`].
+    pub copies: Vec<PlannedCopy>,
+    /// The name of the tier whose lease on the layer is taken first, or waited for while another worker has it.
+    pub lease: Option<String>,
 }
 
-impl Finding {
-    /// Whether the search ends here, well or not.
-    fn ends_the_search(&self) -> bool {
-        match self {
-            Self::Present | Self::Unverified | Self::NotAsked => true,
-            Self::Failed(error) => error.kind() == ErrorKind::Invalid,
-            Self::Absent | Self::Refused(_) => false,
-        }
-    }
+/// How a layer is read until the copies of it are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Where it is. Any part of a unit of this many bytes moves all of the unit.
+    InPlace(NonZeroU64),
+    /// Once all of it was copied, from the first copy.
+    Copied,
+    /// The whole blob is fetched and inflated: once where it is copied, and otherwise for each read.
+    Inflated,
+}
 
-    pub(super) fn serves(&self) -> bool {
-        matches!(self, Self::Present | Self::Unverified | Self::NotAsked)
+impl Plan {
+    /// Adds to the cache's own plan the unit that reads of this part move.
+    fn new(hit: PlannedHit, part: &Part) -> Self {
+        Self {
+            source: hit.source,
+            len: hit.len,
+            reading: match hit.reading {
+                cache::Reading::InPlace => Reading::InPlace(part.read_unit()),
+                cache::Reading::Copied => Reading::Copied,
+                cache::Reading::Inflated => Reading::Inflated,
+            },
+            copies: hit.copies,
+            lease: hit.lease,
+        }
     }
 }
 
 impl Stack {
-    /// Asks the sources for `layer` in their order, each for 30 s at most, until one has it; and tells what opening it would do. The
-    /// layer is neither fetched nor copied, hashed, removed or leased. No error ends this: it is what was found.
+    /// Tells what each source has of `layer`, and what opening it would do, by
+    /// [`LayerCache::plan`](cache_core::LayerCache::plan). The layer is neither fetched
+    /// nor copied, hashed, removed or leased. No error ends this: it is among the findings.
     ///
-    /// What it leaves behind all the same: the counts of the sources that were asked, their breakers' view of them, and, in a shared
-    /// store, the notion that the layer's index was read. The disk tier keeps its time of last use, and is free to evict the
-    /// layer: nothing stays open.
+    /// It leaves some traces all the same: the breakers' view of the sources that were asked, and, in a shared store, the notion
+    /// that the layer's index was read. The disk tier keeps its time of last use, and is free to evict the layer: nothing
+    /// stays open.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -94,27 +104,27 @@ impl Stack {
     /// # });
     /// ```
     pub async fn explain(&self, layer: &LayerDescriptor) -> Explanation {
-        let parts: Vec<&Part> = self.parts.iter().filter(|part| part.serves(layer)).collect();
-        let mut asked = Vec::new();
-        let mut len = None;
-        for part in &parts {
-            let (finding, reader) = ask(part, layer).await;
-            len = reader.and_then(|reader| reader.len());
-            let ends = finding.ends_the_search();
-            asked.push(Asked {
-                name: part.name().to_owned(),
-                kind: part.kind().to_owned(),
-                finding,
-                takes_layers: part.takes_layers(),
-            });
-            if ends {
-                break;
-            }
-        }
+        let plan = self.cache().plan(layer).await;
+        // The cache asks the parts in their order.
+        let asked = || plan.asked.iter().zip(&self.parts);
         Explanation {
             layer: layer.clone(),
-            plan: Plan::new(&parts, &asked, len),
-            asked,
+            asked: asked()
+                .filter(|(asked, part)| {
+                    part.role() != Role::Origin || !matches!(asked.finding, Finding::Absent)
+                })
+                .map(|(asked, part)| Asked {
+                    name: asked.name.clone(),
+                    kind: part.kind().to_owned(),
+                    finding: asked.finding.clone(),
+                    takes_layers: asked.takes_layers,
+                })
+                .collect(),
+            plan: plan
+                .hit
+                .clone()
+                .zip(asked().last())
+                .map(|(hit, (_, part))| Plan::new(hit, part)),
         }
     }
 
@@ -123,22 +133,5 @@ impl Stack {
         // A vector, since a closure in the stream would keep the future from being `Send`.
         let explained: Vec<_> = layers.iter().map(|layer| self.explain(layer)).collect();
         stream::iter(explained).buffered(MAX_CONCURRENT).collect().await
-    }
-}
-
-/// What the part has of a layer, and what reads it there.
-pub(super) async fn ask(part: &Part, layer: &LayerDescriptor) -> (Finding, Option<Arc<dyn LayerReader>>) {
-    if part.role() == Role::Origin {
-        return (Finding::NotAsked, None);
-    }
-    match bounded(part.glance(layer)).await {
-        Ok(Glance::Present(reader)) => (Finding::Present, Some(reader)),
-        Ok(Glance::Unverified) => (Finding::Unverified, None),
-        Ok(Glance::Absent) => (Finding::Absent, None),
-        Ok(Glance::Refused(error)) => (Finding::Refused(error), None),
-        Err(error) => {
-            let error = error.at(part.name(), "open").of_layer(&layer.digest);
-            (Finding::Failed(error), None)
-        }
     }
 }

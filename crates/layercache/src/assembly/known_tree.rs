@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cache_core::Result;
+use cache_core::{Probe, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use image_tree::{ImageTree, LayerTree, TreeLimits, load};
 
 use super::Stack;
-use super::explain::{Explanation, Finding, ask};
+use super::check::bounded;
+use super::explain::Explanation;
 use crate::image::{MAX_CONCURRENT, merge};
 
 /// What is known of an image's file tree.
@@ -51,11 +52,12 @@ impl Stack {
         let Some(part) = self.parts.iter().find(|part| part.name() == plan.source) else {
             return Ok(None);
         };
-        // Looked at once more: an explanation that kept the layers open would keep the room of those that are evicted.
-        let reader = match ask(part, &explanation.layer).await {
-            (_, Some(reader)) => reader,
-            (Finding::Failed(error), None) => return Err(error),
-            (_, None) => return Ok(None),
+        // Probed once more: an explanation that kept the layers open would keep the room of those that are evicted.
+        let Probe::Present(reader) = bounded(part.probe(&explanation.layer))
+            .await
+            .map_err(|error| error.at(part.name(), "open").of_layer(digest))?
+        else {
+            return Ok(None);
         };
         let read = LayerTree::read(&*reader, &limits).await;
         read.map(|tree| Some(Arc::new(tree)))

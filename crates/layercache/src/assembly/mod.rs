@@ -10,7 +10,6 @@ mod known_tree;
 #[cfg(feature = "registry")]
 mod origins;
 mod part;
-mod plan;
 mod read_cost;
 #[cfg(feature = "redis")]
 mod redis;
@@ -21,10 +20,9 @@ mod s3;
 mod stack;
 
 pub use check::{Answer, SourceCheck};
-pub use explain::{Asked, Explanation, Finding};
+pub use explain::{Asked, Explanation, Plan, Reading};
 pub use kinds::{Constructor, Kinds, Shared};
 pub use known_tree::KnownTree;
-pub use part::{Glance, Part};
-pub use plan::{Plan, PlannedCopy, Reading};
+pub use part::Part;
 pub use read_cost::ReadCost;
 pub use stack::{SourceReport, Stack};

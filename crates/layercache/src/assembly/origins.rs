@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache_core::LayerDescriptor;
 use registry::{
     CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
     Platform, RegistryConfig, RegistryOrigin,
@@ -133,14 +132,8 @@ pub(super) fn file_parts(shared: &Shared) -> [Part; 3] {
     .map(Part::implied)
 }
 
-/// Whether the layer is of an image that an origin of this kind has resolved.
-fn is_of(layer: &LayerDescriptor, kind: &str) -> bool {
-    layer.repository.as_deref().map(ImageLocation::origin_of) == Some(kind)
-}
-
 fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) -> Part {
     let mut part = Part::source(Arc::clone(&source));
-    part.extras.serves = Some(Box::new(move |layer| is_of(layer, kind)));
     part.extras.origin = Some(Origin {
         kind,
         images: source,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use cache_core::cache::LayerCacheBuilder;
 use cache_core::guard::{Metered, SourceCounts, SourceStats};
 use cache_core::{
-    Capabilities, Copying, Error, LayerDescriptor, LayerReader, LayerSource, Result, Role, SourceOptions,
-    Tier,
+    Capabilities, Copying, LayerDescriptor, LayerSource, Probe, Result, Role, SourceOptions, Tier,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -65,36 +64,14 @@ pub(super) struct Extras {
     pub(super) trees: Option<Arc<dyn TreeStore>>,
     /// Tells how many layers it has evicted.
     pub(super) evicted: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
-    /// Looks whether it has a layer and leaves no trace, where opening one does.
-    pub(super) glance: Option<Look>,
-    /// Tells whether it can have a layer like this one, where it has those of some images alone.
-    pub(super) serves: Option<Serves>,
     #[cfg(feature = "disk")]
     pub(super) disk: Option<cache_disk::DiskTier>,
     #[cfg(feature = "registry")]
     pub(super) origin: Option<super::origins::Origin>,
 }
 
-/// What a source has of a layer, as far as can be seen without using it: see [`Part::with_glance`].
-#[derive(Clone, Debug)]
-pub enum Glance {
-    /// It lacks the layer.
-    Absent,
-    /// It lacks the layer, and would not take it, for this reason.
-    Refused(Error),
-    /// It has the layer, and this reads it.
-    Present(Arc<dyn LayerReader>),
-    /// It has something that has to be hashed before it is known to be the layer.
-    Unverified,
-}
-
-pub(super) type Look = Box<dyn Fn(LayerDescriptor) -> BoxFuture<'static, Result<Glance>> + Send + Sync>;
-
 /// A question to a source.
 pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
-
-/// Whether there can be a layer like this one.
-pub(super) type Serves = Box<dyn Fn(&LayerDescriptor) -> bool + Send + Sync>;
 
 /// A look for the metrics.
 pub(super) type Sample = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
@@ -173,17 +150,6 @@ impl Part {
         self
     }
 
-    /// The same, with how to look whether the source has a layer and leave no trace. Where a part does not tell, it is opened for that.
-    /// Dropping the future must cancel it.
-    #[must_use]
-    pub fn with_glance<F>(mut self, glance: impl Fn(LayerDescriptor) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<Glance>> + Send + 'static,
-    {
-        self.extras.glance = Some(Box::new(move |layer| glance(layer).boxed()));
-        self
-    }
-
     /// The same, keeping the file trees of the stack's layers. The first such part of a stack is used.
     #[must_use]
     pub fn with_trees(mut self, trees: Arc<dyn TreeStore>) -> Self {
@@ -237,20 +203,9 @@ impl Part {
         self.unit
     }
 
-    /// Looks whether it has a layer. Opening one is the way to tell, unless the part knows a better one.
-    pub(super) async fn glance(&self, layer: &LayerDescriptor) -> Result<Glance> {
-        match &self.extras.glance {
-            Some(glance) => glance(layer.clone()).await,
-            None => self.place.source().open(layer).await.map(|opened| match opened {
-                Some(reader) => Glance::Present(reader),
-                None => Glance::Absent,
-            }),
-        }
-    }
-
-    /// Whether it can have a layer like this one.
-    pub(super) fn serves(&self, layer: &LayerDescriptor) -> bool {
-        self.extras.serves.as_ref().is_none_or(|serves| serves(layer))
+    /// Tells what the source has of a layer, without leaving a trace.
+    pub(super) async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        self.place.source().probe(layer).await
     }
 
     pub(super) fn is_tier(&self) -> bool {

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::explain::Explanation;
-use super::plan::Reading;
+use super::explain::{Explanation, Reading};
 
 /// What it takes to read some bytes of a layer that nobody has opened yet, by [`Explanation::read_cost`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

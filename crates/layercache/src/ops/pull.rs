@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cache_core::cache::Arrival;
-use cache_core::{Digest, LayerDescriptor, LayerSource};
-use cache_disk::Peek;
+use cache_core::{Digest, LayerDescriptor, LayerSource, Probe};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use registry::{Image, ImageLocation, Platform};
 use serde::Serialize;
@@ -188,8 +187,8 @@ async fn warn_of_evicted(stack: &Stack, location: &ImageLocation, image: &Image,
         // An image may have a layer twice.
         let mut evicted = BTreeSet::new();
         for (layer, pulled) in image.layers.iter().zip(pulled) {
-            let looked = disk.peek(layer).await;
-            if pulled.tier == disk.name() && matches!(looked, Ok(Peek::Absent | Peek::Refused(_))) {
+            let looked = disk.probe(layer).await;
+            if pulled.tier == disk.name() && matches!(looked, Ok(Probe::Absent | Probe::Refused(_))) {
                 evicted.insert(layer.digest);
             }
         }

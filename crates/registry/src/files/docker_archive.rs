@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::inflate::Inflater;
 use cache_core::{
-    Capabilities, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, Result, Role,
+    Capabilities, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, Probe, Result, Role,
 };
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ use super::slice::FileSlice;
 use super::{blocking, path_of};
 use crate::excerpt::excerpt;
 use crate::image::check_layer_counts;
-use crate::location::DOCKER_ARCHIVE;
+use crate::location::{DOCKER_ARCHIVE, probe};
 use crate::manifest::Config;
 use crate::resolve::{MAX_CONFIG_LEN, MAX_MANIFEST_LEN};
 use crate::{Image, ImageLocation, ImageReference, ImageSource, OriginStats, Platform};
@@ -226,6 +226,10 @@ impl LayerSource for DockerArchiveOrigin {
         let blob = self.open_blob(layer).await;
         let blob = blob.map_err(|error| error.at(DOCKER_ARCHIVE, "open").of_layer(&layer.digest))?;
         Ok(blob.map(|blob| self.inflater.reader(DOCKER_ARCHIVE, layer, Arc::new(blob))))
+    }
+
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        Ok(probe(layer, DOCKER_ARCHIVE))
     }
 }
 

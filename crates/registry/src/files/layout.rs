@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::inflate::Inflater;
 use cache_core::{
-    Capabilities, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, Result, Role,
+    Capabilities, Digest, Error, ErrorKind, LayerDescriptor, LayerReader, LayerSource, Probe, Result, Role,
 };
 
 use super::archive::Archive;
@@ -23,7 +23,7 @@ use super::directory::Directory;
 use super::slice::FileSlice;
 use super::{blocking, path_of};
 use crate::excerpt::excerpt;
-use crate::location::{OCI_ARCHIVE, OCI_LAYOUT};
+use crate::location::{OCI_ARCHIVE, OCI_LAYOUT, probe};
 use crate::manifest::{self, Descriptor, Document, Index};
 use crate::resolve::{self, Documents, MAX_CONFIG_LEN, MAX_MANIFEST_LEN, Root};
 use crate::{Image, ImageLocation, ImageSource, OriginStats, Platform, media_type};
@@ -226,6 +226,10 @@ impl LayerSource for LayoutOrigin {
         let blob = self.open_blob(layer).await;
         let blob = blob.map_err(|error| error.at(self.name(), "open").of_layer(&layer.digest))?;
         Ok(blob.map(|blob| self.inflater.reader(self.name(), layer, Arc::new(blob))))
+    }
+
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        Ok(probe(layer, self.name()))
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cache_core::inflate::Inflater;
-use cache_core::{Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Result, Role};
+use cache_core::{
+    Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Probe, Result, Role,
+};
 
 use super::blob::RegistryBlob;
 use super::config::RegistryConfig;
@@ -12,7 +14,7 @@ use super::documents::RegistryDocuments;
 use super::endpoint::Endpoint;
 use super::transport::Transport;
 use crate::credentials::CredentialProvider;
-use crate::location::split_file_locator;
+use crate::location::{REGISTRY, probe, split_file_locator};
 use crate::repository::is_host;
 use crate::resolve::{self, Root};
 use crate::{Image, ImageLocation, ImageReference, ImageSource, OriginStats, Platform, Repository, manifest};
@@ -134,6 +136,10 @@ impl LayerSource for RegistryOrigin {
             .await
             .map_err(|error| error.at(self.name(), "open").of_layer(&layer.digest))?;
         Ok(blob.map(|blob| self.inflater.reader(self.name(), layer, blob)))
+    }
+
+    async fn probe(&self, layer: &LayerDescriptor) -> Result<Probe> {
+        Ok(probe(layer, REGISTRY))
     }
 }
 
