@@ -86,9 +86,9 @@ impl Stack {
     /// [`LayerCache::plan`](cache_core::LayerCache::plan). The layer is neither fetched
     /// nor copied, hashed, removed or leased. No error ends this: it is among the findings.
     ///
-    /// It leaves some traces all the same: the breakers' view of the sources that were asked, and, in a shared store, the notion
-    /// that the layer's index was read. The disk tier keeps its time of last use, and is free to evict the layer: nothing
-    /// stays open.
+    /// It leaves some traces all the same: the counts of the sources that were asked, their breakers' view of them, and, in a
+    /// shared store, the notion that the layer's index was read. The disk tier keeps its time of last use, and is free to evict
+    /// the layer: nothing stays open.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -54,7 +54,7 @@ pub(super) struct Origin {
     layer: Bytes,
     acts: Mutex<VecDeque<Act>>,
     opens: AtomicUsize,
-    streams: AtomicUsize,
+    streams: Arc<AtomicUsize>,
 }
 
 impl Origin {
@@ -81,7 +81,7 @@ impl Origin {
             layer: Bytes::from_static(layer),
             acts: Mutex::new(acts.iter().copied().collect()),
             opens: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
+            streams: Arc::default(),
         })
     }
 
@@ -97,7 +97,7 @@ impl Origin {
 }
 
 #[async_trait]
-impl LayerSource for Arc<Origin> {
+impl LayerSource for Origin {
     fn name(&self) -> &str {
         self.name
     }
@@ -125,7 +125,8 @@ impl LayerSource for Arc<Origin> {
             }
         };
         Ok(Some(Arc::new(Opening {
-            origin: Arc::clone(self),
+            role: self.role,
+            streams: Arc::clone(&self.streams),
             act,
             layer: layer.into(),
             end,
@@ -135,7 +136,8 @@ impl LayerSource for Arc<Origin> {
 
 #[derive(Debug)]
 struct Opening {
-    origin: Arc<Origin>,
+    role: Role,
+    streams: Arc<AtomicUsize>,
     act: Act,
     layer: Bytes,
     end: usize,
@@ -159,7 +161,7 @@ impl LayerReader for Opening {
     }
 
     fn random_access(&self) -> bool {
-        self.origin.role != Role::Origin
+        self.role != Role::Origin
     }
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -176,7 +178,7 @@ impl LayerReader for Opening {
     }
 
     fn stream(self: Arc<Self>, offset: u64) -> ByteStream {
-        self.origin.streams.fetch_add(1, Ordering::SeqCst);
+        self.streams.fetch_add(1, Ordering::SeqCst);
         let start = self.end.min(offset as usize);
         let end = self.end;
         let pieces = stream::unfold(Some((self, start)), move |state| async move {
