@@ -1,6 +1,5 @@
 //! `cache`: looks after the cache directories.
 
-mod args;
 mod removal;
 mod usage;
 
@@ -11,8 +10,7 @@ use layercache::ops::{
     self, Action, Event, ListReport, OpsError, PinReport, Verdict, VerifiedLayer, VerifyOptions,
 };
 
-pub(crate) use self::args::{Cache, EXAMPLES};
-use super::args::Json;
+use super::args::{Cache, Json};
 use super::context::Context;
 use super::output;
 

@@ -12,6 +12,7 @@ use layercache::core::{Algorithm, Digest};
 use layercache::registry::Platform;
 use serde_json::json;
 
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The layers: where their files are, how many, and the mean length of one in bytes.
 const LAYERS: [(&str, usize, usize); 3] = [
     ("usr/lib", 1500, 40_000),
@@ -48,7 +49,7 @@ pub(super) fn build(blobs: &Path, platform: &Platform) -> Result<DemoImage> {
     std::fs::write(blobs.join(digest.to_string()), &config)?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
-        "mediaType": super::registry::MANIFEST_TYPE,
+        "mediaType": MANIFEST_TYPE,
         "config": {
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "digest": digest.to_string(),

@@ -11,6 +11,7 @@ mod phase;
 mod plan;
 mod registry;
 mod table;
+mod way;
 
 use std::path::Path;
 
@@ -18,9 +19,10 @@ use anyhow::{Context as _, Result};
 use layercache::registry::{ImageLocation, Platform};
 use serde_json::Value;
 
-use self::phase::{Outcome, Way};
+use self::phase::Outcome;
 use self::plan::Plan;
 use self::registry::DemoRegistry;
+use self::way::Way;
 use super::args::{Demo, Global};
 
 pub(super) use self::phase::run as run_phase;

@@ -9,7 +9,7 @@ use layercache::tree::{ImageTree, Node};
 use layercache::{Kinds, Stack};
 use serde::{Deserialize, Serialize};
 
-use super::phase::Way;
+use super::way::Way;
 
 /// Most bytes read of one file: what a start-up reads of most.
 const MAX_READ: u64 = 64 * 1024;

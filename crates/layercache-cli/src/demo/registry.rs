@@ -11,9 +11,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::services::ServeDir;
 
-use super::image::DemoImage;
+use super::image::{DemoImage, MANIFEST_TYPE};
 
-pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const REPOSITORY: &str = "demo/image";
 
 /// Serves until it is dropped.

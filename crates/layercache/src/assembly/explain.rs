@@ -123,7 +123,7 @@ impl Stack {
             plan: plan
                 .hit
                 .clone()
-                .zip(asked().last())
+                .zip(asked().next_back())
                 .map(|(hit, (_, part))| Plan::new(hit, part)),
         }
     }

@@ -4,23 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use registry::{
-    CredentialFiles, DockerArchiveOrigin, Image, ImageLocation, ImageSource, LayoutOrigin, OriginStats,
-    Platform, RegistryConfig, RegistryOrigin,
+    CredentialFiles, DockerArchiveOrigin, ImageSource, LayoutOrigin, OriginStats, RegistryConfig,
+    RegistryOrigin,
 };
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{Kinds, Shared};
-use super::part::Part;
-use super::stack::Stack;
+use super::part::{Origin, Part};
 use crate::config::{ConfigError, Key, TierConfig};
-
-/// What resolves images, and counts what that costs.
-pub(super) struct Origin {
-    /// As [`ImageLocation::origin`] says.
-    kind: &'static str,
-    images: Arc<dyn ImageSource>,
-    stats: OriginStats,
-}
 
 /// What the keys of a table are read into.
 struct Settings {
@@ -140,41 +131,6 @@ fn part<S: ImageSource>(kind: &'static str, source: Arc<S>, stats: OriginStats) 
         stats,
     });
     part
-}
-
-impl Stack {
-    /// Finds an image and its layers.
-    ///
-    /// # Errors
-    /// Those of [`ImageSource::resolve`]. With several registries in the stack, the one that leaves most hope: an image is
-    /// not found only when each of them says so.
-    pub async fn resolve(&self, location: &ImageLocation, platform: &Platform) -> cache_core::Result<Image> {
-        let kind = location.origin();
-        let mut failed = Vec::new();
-        for origin in self.origins().filter(|origin| origin.kind == kind) {
-            match origin.images.resolve(location, platform).await {
-                Ok(image) => return Ok(image),
-                Err(error) => failed.push(error),
-            }
-        }
-        let failed = cache_core::Error::most_hopeful(&failed);
-        Err(failed.cloned().unwrap_or_else(|| {
-            cache_core::Error::permanent(format!(
-                "no tier of the kind `{kind}` is configured, which this image needs: add one"
-            ))
-        }))
-    }
-
-    /// Requests that the origins have sent, and bytes they have received, by all origins together.
-    pub fn origin_cost(&self) -> (u64, u64) {
-        self.origins().fold((0, 0), |(requests, bytes), origin| {
-            (requests + origin.stats.requests(), bytes + origin.stats.bytes())
-        })
-    }
-
-    fn origins(&self) -> impl Iterator<Item = &Origin> {
-        self.parts.iter().filter_map(|part| part.extras.origin.as_ref())
-    }
 }
 
 #[cfg(test)]

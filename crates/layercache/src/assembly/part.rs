@@ -67,7 +67,7 @@ pub(super) struct Extras {
     #[cfg(feature = "disk")]
     pub(super) disk: Option<cache_disk::DiskTier>,
     #[cfg(feature = "registry")]
-    pub(super) origin: Option<super::origins::Origin>,
+    pub(super) origin: Option<Origin>,
 }
 
 /// A question to a source.
@@ -75,6 +75,15 @@ pub(super) type Check = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + 
 
 /// A look for the metrics.
 pub(super) type Sample = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Resolves images, and counts the cost of that.
+#[cfg(feature = "registry")]
+pub(super) struct Origin {
+    /// As [`ImageLocation::origin`](registry::ImageLocation::origin) says.
+    pub(super) kind: &'static str,
+    pub(super) images: Arc<dyn registry::ImageSource>,
+    pub(super) stats: registry::OriginStats,
+}
 
 impl Part {
     /// A tier: read, and filled from what stands behind it.

@@ -149,6 +149,46 @@ impl Stack {
     }
 }
 
+#[cfg(feature = "registry")]
+impl Stack {
+    /// Finds an image and its layers.
+    ///
+    /// # Errors
+    /// Those of [`ImageSource::resolve`](registry::ImageSource::resolve). With several registries in the stack, the one that leaves most hope: an image is
+    /// not found only when each of them says so.
+    pub async fn resolve(
+        &self,
+        location: &registry::ImageLocation,
+        platform: &registry::Platform,
+    ) -> Result<registry::Image> {
+        let kind = location.origin();
+        let mut failed = Vec::new();
+        for origin in self.origins().filter(|origin| origin.kind == kind) {
+            match origin.images.resolve(location, platform).await {
+                Ok(image) => return Ok(image),
+                Err(error) => failed.push(error),
+            }
+        }
+        let failed = cache_core::Error::most_hopeful(&failed);
+        Err(failed.cloned().unwrap_or_else(|| {
+            cache_core::Error::permanent(format!(
+                "no tier of the kind `{kind}` is configured, which this image needs: add one"
+            ))
+        }))
+    }
+
+    /// Requests that the origins have sent, and bytes they have received, by all origins together.
+    pub fn origin_cost(&self) -> (u64, u64) {
+        self.origins().fold((0, 0), |(requests, bytes), origin| {
+            (requests + origin.stats.requests(), bytes + origin.stats.bytes())
+        })
+    }
+
+    fn origins(&self) -> impl Iterator<Item = &super::part::Origin> {
+        self.parts.iter().filter_map(|part| part.extras.origin.as_ref())
+    }
+}
+
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")

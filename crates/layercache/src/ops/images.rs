@@ -3,7 +3,8 @@
 use cache_disk::ImageRecord;
 use registry::{Image, ImageLocation, Platform};
 
-use super::error::{OpsError, Place, error_line};
+use super::error::{OpsError, Place};
+use super::words::error_line;
 use crate::{ImageHandle, Stack};
 
 /// Finds an image and its layers.

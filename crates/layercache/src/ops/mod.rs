@@ -51,16 +51,18 @@ mod pull;
 mod push;
 mod refetch;
 mod stats;
+mod summary;
 mod text;
 mod usage;
 mod verify;
 mod warm;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use check::{CheckAnswer, CheckReport, CheckedSource, check};
-pub use error::{NotKept, NotRefetched, OpsError, count, error_line, plain};
+pub use error::{NotKept, NotRefetched, OpsError};
 pub use explain::{
     ExplainReport, ExplainedCopy, ExplainedFile, ExplainedFinding, ExplainedLayer, ExplainedReading,
     ExplainedSource, FoundFile, UnknownFile, explain,
@@ -74,7 +76,9 @@ pub use progress::{Event, Progress};
 pub use pull::{PullReport, PulledLayer, pull};
 pub use push::{PushOutcome, PushReport, PushedLayer, PushedTo, push};
 pub use stats::{SourceStats, StatsReport, stats};
+pub use summary::VerifySummary;
 pub use text::copying_name;
 pub use usage::{EvictableLayer, ImageUsage, UsageReport, usage};
-pub use verify::{Action, Verdict, VerifiedLayer, VerifyOptions, VerifyReport, VerifySummary, verify};
+pub use verify::{Action, Verdict, VerifiedLayer, VerifyOptions, VerifyReport, verify};
 pub use warm::{WantedImage, WarmOutcome, WarmReport, WarmedImage, warm};
+pub use words::{count, error_line, plain};

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cache_core::Copying;
 use serde::Serializer;
 
-use super::error::error_line;
+use super::words::error_line;
 
 /// Serialises a value as it is displayed.
 pub(super) fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

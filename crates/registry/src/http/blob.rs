@@ -1,22 +1,16 @@
 //! A blob that a registry was found to have.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cache_core::inflate::{BlobReader, check_range};
-use cache_core::{ByteStream, Digest, Error, Result};
-use futures_util::{StreamExt, stream};
+use cache_core::{Digest, Error, Result};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::body::Body;
 use super::endpoint::{Endpoint, Resource};
 use super::failure::Failure;
-use super::transfer::Transfer;
 use super::transport::Transport;
 
 /// How long the answer that showed that the blob is there waits for its reader.
@@ -35,7 +29,7 @@ pub(super) struct RegistryBlob {
     /// The answer that showed that it is there, for the first stream. A std mutex: it is only taken from.
     parked: Mutex<Option<Body>>,
     /// Whether no endpoint serves parts of it, as far as is known.
-    no_ranges: AtomicBool,
+    pub(super) no_ranges: AtomicBool,
 }
 
 impl RegistryBlob {
@@ -95,37 +89,6 @@ impl RegistryBlob {
     }
 }
 
-#[async_trait]
-impl BlobReader for RegistryBlob {
-    fn stream(self: Arc<Self>) -> ByteStream {
-        let transfer = Transfer::new(self);
-        stream::unfold(Some(transfer), |transfer| async {
-            let mut transfer = transfer?;
-            match transfer.next().await {
-                Ok(Some(piece)) => Some((Ok(piece), Some(transfer))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
-    }
-
-    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
-        check_range(&range, self.size)?;
-        if range.is_empty() {
-            return Ok(Some(Bytes::new()));
-        }
-        if self.no_ranges.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let fetched = Transfer::fetch(Arc::clone(&self), range).await?;
-        if fetched.is_none() {
-            self.no_ranges.store(true, Ordering::Relaxed);
-        }
-        Ok(fetched)
-    }
-}
-
 /// A registry that announces another length than the manifest does has another blob.
 pub(super) fn check_len(body: &Body, size: Option<u64>, endpoint: &Endpoint) -> Result<()> {
     match (body.announced_len(), size) {
@@ -136,6 +99,3 @@ pub(super) fn check_len(body: &Body, size: Option<u64>, endpoint: &Endpoint) -> 
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

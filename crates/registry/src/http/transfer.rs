@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::inflate::{BlobReader, check_range};
+use cache_core::{ByteStream, Error, ErrorKind, Result};
+use futures_util::{StreamExt, stream};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use tokio::sync::OwnedSemaphorePermit;
@@ -270,3 +274,37 @@ impl Transfer {
         self.blob.endpoints[self.endpoint].host()
     }
 }
+
+#[async_trait]
+impl BlobReader for RegistryBlob {
+    fn stream(self: Arc<Self>) -> ByteStream {
+        let transfer = Transfer::new(self);
+        stream::unfold(Some(transfer), |transfer| async {
+            let mut transfer = transfer?;
+            match transfer.next().await {
+                Ok(Some(piece)) => Some((Ok(piece), Some(transfer))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Option<Bytes>> {
+        check_range(&range, self.size)?;
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        if self.no_ranges.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let fetched = Transfer::fetch(Arc::clone(&self), range).await?;
+        if fetched.is_none() {
+            self.no_ranges.store(true, Ordering::Relaxed);
+        }
+        Ok(fetched)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,11 @@
 #[path = "../../../tests/it/server.rs"]
 mod server;
 
+use std::time::Duration;
+
 use axum::response::Response;
 use cache_core::inflate::{Inflater, MAX_FETCH_LEN};
-use cache_core::{ErrorKind, LayerDescriptor};
+use cache_core::{Digest, ErrorKind, LayerDescriptor};
 use futures_util::TryStreamExt;
 
 use self::server::{Seen, Server, cut, status, with};
