@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use lab::dirs;
 use walkdir::WalkDir;
 
-use crate::mutants;
+use crate::{mutants, planted};
 
 /// Unfinished or forgotten code. In pieces, or this file would break its own rule.
 const FORBIDDEN: &[&str] = &[
@@ -47,6 +47,7 @@ pub(crate) fn run() -> Result<()> {
     }
     problems.extend(events::problems(&sources)?);
     problems.extend(mutants::problems(&sources)?);
+    problems.extend(planted::problems(&sources)?);
     problems.extend(pages::problems()?);
     if !problems.is_empty() {
         bail!("not tidy:\n  {}", problems.join("\n  "));

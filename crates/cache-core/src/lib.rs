@@ -48,8 +48,6 @@ pub mod inflate;
 pub mod lease;
 mod memory;
 pub mod metrics;
-#[doc(hidden)]
-pub mod planted;
 mod runtime;
 mod source;
 mod tier;

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::runtime::{Mutex, MutexGuard, RwLock};
 use crate::{
     ByteStream, Capabilities, Claim, Digest, Error, LayerDescriptor, LayerIndex, LayerReader, LayerSource,
-    LayerStat, LayerWriter, Result, Role, Tier, planted,
+    LayerStat, LayerWriter, Result, Role, Tier,
 };
 
 /// Most layers a tier keeps.
@@ -236,9 +236,7 @@ impl LayerWriter for MemoryWriter {
 
 impl Drop for MemoryWriter {
     fn drop(&mut self) {
-        if !planted::is("reserved-memory-not-given-back") {
-            lock(&self.tier.store).used -= self.reserved;
-        }
+        lock(&self.tier.store).used -= self.reserved;
     }
 }
 

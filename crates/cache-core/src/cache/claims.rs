@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::hit::Hit;
 use super::planner::Planner;
 use super::source_set::SourceSet;
-use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerWriter, Result, planted};
+use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerWriter, Result};
 
 /// The result of claiming a tier.
 #[derive(Debug)]
@@ -61,9 +61,6 @@ impl<'a> Claims<'a> {
 
     /// Notes that the layer was found at `source`: tiers behind that are not filled.
     pub(super) fn in_front_of(mut self, source: usize) -> Self {
-        if planted::is("tiers-behind-the-hit-filled") {
-            return self;
-        }
         self.planner.keep_in_front_of(source);
         self.held = self.held.filter(|(held, _)| *held < source);
         self

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::meters::{FailedFills, FillMeters};
 use super::options::SourceOptions;
 use super::planner::Rules;
-use crate::{Error, LayerDescriptor, LayerSource, Tier, planted};
+use crate::{Error, LayerDescriptor, LayerSource, Tier};
 
 /// One source of a cache; `tier` is the same object where it can be filled.
 #[derive(Clone, Debug)]
@@ -47,9 +47,6 @@ impl Entry {
         let Some(tier) = &self.tier else {
             return false;
         };
-        if planted::is("corrupt-hit-not-removed") {
-            return true;
-        }
         match tier.remove(&layer.digest).await {
             Ok(_) => true,
             Err(error) => {

@@ -10,7 +10,7 @@ use super::early::EarlyBytes;
 use crate::index::IndexBuilder;
 use crate::runtime::consume_budget;
 use crate::verify::{HASH_LEN, check_diff_id};
-use crate::{Algorithm, Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
+use crate::{Algorithm, Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
 
 /// Whose fault a failed fill is: it decides what is tried next.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl<'a> Fill<'a> {
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(FillError::Source)?;
             let len = self.index.len() + piece.len() as u64;
-            if len > self.max_len && !planted::is("max-layer-bytes-ignored") {
+            if len > self.max_len {
                 let error = format!(
                     "the layer is longer than max_layer_bytes ({}): raise that, if the image is meant to be so large",
                     self.max_len
@@ -111,14 +111,11 @@ impl<'a> Fill<'a> {
         let whole = self.index.clone().finish(self.layer.digest);
         if let Some(expected) = expected
             && expected != whole.len()
-            && !planted::is("short-source-not-noticed")
         {
             let error = format!("the layer ends after {} of {expected} bytes", whole.len());
             return Err(FillError::Source(Error::corrupt(error)));
         }
-        if let Some(claim) = &self.layer.diff_id
-            && !planted::is("diff-id-not-checked")
-        {
+        if let Some(claim) = &self.layer.diff_id {
             check_diff_id(claim, whole.diff_id()).map_err(FillError::DiffId)?;
         }
         Ok(whole)

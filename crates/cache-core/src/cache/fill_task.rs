@@ -13,7 +13,7 @@ use super::lease::Lessee;
 use super::search::{Found, Search};
 use super::single_flight::FinishGuard;
 use super::source_set::SourceSet;
-use crate::{Error, ErrorKind, LayerDescriptor, LayerReader, LayerWriter, Result, planted};
+use crate::{Error, ErrorKind, LayerDescriptor, LayerReader, LayerWriter, Result};
 
 /// A fill from its beginning to its end. Dropping it ends it too, by its guard.
 pub(super) struct FillTask {
@@ -254,10 +254,7 @@ impl FillTask {
     }
 
     fn refute_early_reads(&self, state: &FillState) {
-        if !self.in_flight().was_read_early()
-            || !state.early.refuted()
-            || planted::is("early-bytes-not-refuted")
-        {
+        if !self.in_flight().was_read_early() || !state.early.refuted() {
             return;
         }
         let mut error = Error::corrupt(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::hit::Hit;
 use crate::runtime::{AtomicBool, Mutex, MutexGuard, timeout, watch};
-use crate::{Error, LayerReader, Result, planted};
+use crate::{Error, LayerReader, Result};
 
 /// How long the first read of a layer that is served at once may keep the copy from beginning.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -222,9 +222,6 @@ impl InFlight {
                 Phase::Searching => {}
                 Phase::Filling(_) | Phase::Serving { .. } => return None,
                 Phase::Finished(result) => return Some(result.clone()),
-            }
-            if planted::is("wake-up-lost") {
-                phase.mark_unchanged();
             }
             let _ = phase.changed().await;
         }

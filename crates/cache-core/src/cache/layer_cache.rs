@@ -22,7 +22,6 @@ use crate::runtime::{AtomicBool, Semaphore};
 use crate::source::not_found;
 use crate::{
     Capabilities, Digest, Error, LayerDescriptor, LayerReader, LayerSource, Probe, Result, Role, Tier,
-    planted,
 };
 
 /// Sources in an order of preference, as one source.
@@ -105,9 +104,7 @@ impl LayerCache {
     /// not. While others keep opening cold layers, that may be never.
     pub async fn flush(&self) {
         self.0.single_flight.idle().await;
-        if !planted::is("write-backs-not-drained") {
-            self.0.write_back.idle().await;
-        }
+        self.0.write_back.idle().await;
         self.0.lease_tasks.idle().await;
     }
 
@@ -121,9 +118,7 @@ impl LayerCache {
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         // A caller that saw the cache open has its fill on the table once the table's lock was free.
-        if !planted::is("close-overlooks-a-flight") {
-            self.0.single_flight.settle();
-        }
+        self.0.single_flight.settle();
         self.flush().await;
     }
 }

@@ -10,7 +10,7 @@ use super::tasks::{Running, Tasks};
 use crate::guard::pause;
 use crate::lease::{Acquired, Lease, LeaseHolder, Leases, Release};
 use crate::runtime::{AtomicU64, Instant, oneshot, sleep, spawn, timeout};
-use crate::{Digest, LayerDescriptor, planted};
+use crate::{Digest, LayerDescriptor};
 
 /// How long an answer about a lease may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -126,9 +126,6 @@ impl Lessee {
         let Some(leases) = &entry.options.leases else {
             return Turn::Alone;
         };
-        if planted::is("lease-ignored") {
-            return Turn::Alone;
-        }
         let mut other = Other::default();
         let mut looks = 0;
         loop {
@@ -181,9 +178,6 @@ impl HeldLease {
 
     /// Gives the lease back; dropping does it with [`Release::Free`].
     pub(super) fn release(self, release: Release) {
-        if planted::is("giving-up-not-told") {
-            return;
-        }
         let _ = self.release.send(release);
     }
 }
@@ -209,7 +203,7 @@ async fn renew(
                 }
                 return;
             }
-            () = sleep(every), if !planted::is("lease-not-renewed") => match timeout(every, lease.renew(work.bytes())).await {
+            () = sleep(every) => match timeout(every, lease.renew(work.bytes())).await {
                 Ok(Ok(false)) => {
                     tracing::info!(token = lease.token(), "lease lost to another worker");
                     return;

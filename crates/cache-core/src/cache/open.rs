@@ -9,7 +9,7 @@ use super::inner::Inner;
 use super::single_flight::{Joined, Key, Lookup};
 use super::source_set::SourceSet;
 use crate::runtime::spawn;
-use crate::{ErrorKind, LayerDescriptor, Result, planted};
+use crate::{ErrorKind, LayerDescriptor, Result};
 
 /// Opens `layer` at the sources that are not in `skip`; `apart` from fills for other repositories, whose failure tells nothing
 /// about this one.
@@ -25,7 +25,7 @@ pub(super) async fn open(
     if apart {
         key.set_apart(repository);
     }
-    let mut waited = planted::is("flights-on-other-terms-not-waited-for");
+    let mut waited = false;
     loop {
         let in_flight = match find_or_fill(cache, layer, &key, waited).await? {
             Begun::Hit(hit) => return Ok(Some(Opened::Hit(hit))),
@@ -80,7 +80,7 @@ async fn find_or_fill(cache: &Arc<Inner>, layer: &LayerDescriptor, key: &Key, wa
         Joined::OnOtherTerms(other) => return Ok(Begun::OnOtherTerms(other)),
         Joined::Begun { guard, ended } => (guard, ended),
     };
-    if ended != ended_before && !planted::is("outdated-answer-believed") {
+    if ended != ended_before {
         // A fill that has ended meanwhile may have brought this layer: the first source has to be asked again.
         first = None;
     }

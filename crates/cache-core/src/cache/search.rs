@@ -6,7 +6,7 @@ use super::fill_state::FillState;
 use super::hit::Hit;
 use super::lease::{Lessee, Turn};
 use super::planner::Verdict;
-use crate::{LayerDescriptor, Result, planted};
+use crate::{LayerDescriptor, Result};
 
 /// A layer that a search found, and the tiers in front of it that lack it.
 #[derive(Debug)]
@@ -58,7 +58,6 @@ impl<'a> Search<'a, '_> {
             match opened {
                 Ok(Some(reader)) => return Ok(Some(Found::new(Hit::at(source, reader), claims))),
                 Ok(None) => claims.lacks(source),
-                Err(_) if planted::is("outage-is-a-miss") => claims.lacks(source),
                 Err(error) => match entry.rules.judge(error.kind()) {
                     Verdict::EndSearch => return Err(error),
                     Verdict::Suspect => self.state.suspect(source, error),

@@ -16,7 +16,7 @@ use crate::guard::full_pause;
 use crate::lease::Release;
 use crate::metrics::UnderWay;
 use crate::runtime::{Semaphore, sleep, spawn};
-use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier, planted};
+use crate::{Claim, Error, ErrorKind, LayerDescriptor, LayerReader, Result, Tier};
 
 /// Write-backs at work at once.
 const MAX_CONCURRENT: usize = 2;
@@ -59,9 +59,6 @@ impl WriteBack {
         mut lease: Option<HeldLease>,
     ) -> SourceSet {
         let mut copied_to = SourceSet::default();
-        if planted::is("lease-released-before-the-write-back") {
-            lease = None;
-        }
         for &source in lacking {
             let entry = &sources[source];
             let Some(copy) = self.plan_copy(layer, &hit.reader, entry) else {

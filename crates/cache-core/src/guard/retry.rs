@@ -10,7 +10,7 @@ use super::breaker::was_refused;
 use super::guarded::Guarded;
 use super::policy::{Answer, Operation, Policy, Repeatable};
 use crate::metrics::{OPERATION, RETRIES, TIER};
-use crate::{Error, ErrorKind, LayerSource, Result, planted};
+use crate::{Error, ErrorKind, LayerSource, Result};
 
 /// A source that is asked again when it was [`ErrorKind::Unavailable`], after a pause.
 ///
@@ -89,9 +89,6 @@ impl Policy for Repeating {
 
 /// Whether repeating an operation that failed with this may help.
 fn helps(error: &Error) -> bool {
-    if planted::is("any-error-repeated") {
-        return true;
-    }
     error.kind() == ErrorKind::Unavailable && !was_refused(error)
 }
 

@@ -17,7 +17,7 @@ mod seal;
 use bytes::Bytes;
 
 use crate::digest::DigestHasher;
-use crate::{Algorithm, Digest, Error, Result, planted};
+use crate::{Algorithm, Digest, Error, Result};
 
 pub use self::seal::Seal;
 
@@ -133,7 +133,7 @@ impl LayerIndex {
             )));
         }
         // Compared in constant time.
-        if key.of(body) != *seal && !planted::is("seal-ignored") {
+        if key.of(body) != *seal {
             return Err(corrupt(
                 "does not match its seal: it is damaged, or was sealed by another key",
             ));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Error, LayerDescriptor, LayerIndex, Result, planted};
+use crate::{Error, LayerDescriptor, LayerIndex, Result};
 
 /// BLAKE3's context of the key derivation: never used for anything else.
 const CONTEXT: &str = "layercache 2026-11-25 seal of a layer's index";
@@ -70,7 +70,7 @@ impl Seal {
     ///   algorithm.
     pub fn admit(&self, encoded: &[u8], layer: &LayerDescriptor) -> Result<LayerIndex> {
         let index = LayerIndex::decode_sealed(encoded, self)?;
-        if *index.digest() != layer.digest && !planted::is("index-of-another-layer-admitted") {
+        if *index.digest() != layer.digest {
             return Err(Error::corrupt("the layer's index is that of another layer"));
         }
         let Some(claim) = &layer.diff_id else {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicBool;
 
-use cache_core::{Error, Result, planted};
+use cache_core::{Error, Result};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, StatVfs};
 use rustix::io::Errno;
 
@@ -143,9 +143,6 @@ impl Handle {
 
     /// Makes the names in the directory durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if planted::is("directory-not-synced") {
-            return Ok(());
-        }
         // fsync needs a descriptor that was opened for reading, which this one was.
         Ok(rustix::fs::fsync(self)?)
     }

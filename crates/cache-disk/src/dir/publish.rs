@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
-use cache_core::planted;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -79,9 +78,6 @@ impl NewFile {
 
     /// Makes the content durable ahead of time: giving the file its name does it as well.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if planted::is("file-not-synced") {
-            return Ok(());
-        }
         self.file.sync_data()
     }
 
@@ -182,9 +178,6 @@ impl Drop for StagingName {
 /// keep is lost, and the next sync succeeds without it: even on a full disk, for which callers
 /// evict and try again, the file is to be given up.
 fn not_to_be_repeated(error: io::Error) -> io::Error {
-    if planted::is("failed-sync-repeated") {
-        return error;
-    }
     io::Error::other(error)
 }
 

@@ -6,7 +6,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 
-use cache_core::{Digest, planted};
+use cache_core::Digest;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
@@ -51,9 +51,6 @@ fn remove_staged(dir: &Handle) -> io::Result<u64> {
         match file.try_lock() {
             // The lock is kept until the name is gone: a new writer that has not locked its file
             // yet notices.
-            _ if planted::is("live-staging-file-removed") => {
-                removed += u64::from(unlink_at(&staging, &name)?)
-            }
             Ok(()) if still_names(&staging, &name, &file) => {
                 removed += u64::from(unlink_at(&staging, &name)?);
             }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result, planted};
+use cache_core::{Error, LayerDescriptor, LayerIndex, LayerReader, LayerWriter, Result};
 
 use crate::dir::directory::Directory;
 use crate::dir::handle::Handle;
@@ -132,9 +132,6 @@ impl LayerWriter for DiskWriter {
 
 impl Drop for DiskWriter {
     fn drop(&mut self) {
-        if planted::is("abort-forgotten-on-drop") {
-            return std::mem::forget(self.fill.take());
-        }
         // Freeing the blocks of a large file takes a while: not on a thread of the runtime, if
         // there is one.
         if let (Some(fill), Ok(runtime)) = (self.fill.take(), tokio::runtime::Handle::try_current()) {
@@ -156,18 +153,12 @@ impl Fill {
         })?;
         self.written = end;
         self.synced.grown_to(end);
-        self.reader
-            .grow_to(end + u64::from(planted::is("watermark-ahead-of-data")));
-        if planted::is("published-before-the-last-chunk") {
-            let _ = self.new.publish(&file_name(&self.layer.digest, LAYER));
-        }
+        self.reader.grow_to(end);
         Ok(())
     }
 
     fn commit(mut self, index: &LayerIndex) -> Result<Arc<DiskReader>> {
-        if (*index.digest() != self.layer.digest || index.len() != self.written)
-            && !planted::is("index-of-other-bytes-committed")
-        {
+        if *index.digest() != self.layer.digest || index.len() != self.written {
             return Err(Error::corrupt("the index does not describe what was written"));
         }
         let (new, lock, reader, synced) = (&mut self.new, &self.lock, &self.reader, self.synced);

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use cache_core::index::IndexBuilder;
-use cache_core::{Algorithm, Digest, Error, LayerIndex, Result, planted};
+use cache_core::{Algorithm, Digest, Error, LayerIndex, Result};
 
 use crate::dir::handle::Handle;
 use crate::dir::layout::{INDEX, LAYER, file_name};
@@ -43,7 +43,7 @@ pub(crate) fn rebuild_index(
     len: u64,
 ) -> Result<LayerIndex> {
     let index = hash(file, len, diff_id.algorithm(), &mut |_| true)?.finish(*digest);
-    if index.diff_id() != diff_id && !planted::is("rebuilt-index-not-compared") {
+    if index.diff_id() != diff_id {
         return Err(Error::corrupt(
             "the layer has lost its index and does not match its diff ID",
         ));

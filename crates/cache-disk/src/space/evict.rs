@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use cache_core::metrics::{EVICTED_BYTES, EVICTIONS, TIER};
-use cache_core::{Digest, Result, planted};
+use cache_core::{Digest, Result};
 use metrics::Counter;
 
 use crate::dir::handle::Handle;
@@ -101,7 +101,7 @@ impl Evictor {
                     used: files.layer?.1,
                     filled: files.filled,
                     open: is_open(dir, digest),
-                    pinned: pinned.contains(digest) && !planted::is("pin-ignored"),
+                    pinned: pinned.contains(digest),
                 };
                 Some((*digest, facts))
             })
@@ -130,15 +130,12 @@ impl Evictor {
         }
         let mut candidates = self.candidates(dir, scan(dir)?);
         candidates.retain(|candidate| candidate.digest != *keep);
-        if purpose == Purpose::Disk && !planted::is("open-layer-evicted") {
+        if purpose == Purpose::Disk {
             candidates.retain(|candidate| !candidate.facts.open);
         }
         let evictable: u64 = candidates.iter().map(|candidate| candidate.facts.bytes).sum();
         if evictable + self.quarantine.total(dir).bytes < needed {
             return Ok(Evicted::default());
-        }
-        if planted::is("most-recently-used-evicted") {
-            candidates.reverse();
         }
         let released = self.quarantine.release(dir, needed).bytes;
         let mut evicted = self.evict_these(dir, &candidates, needed.saturating_sub(released));
@@ -162,8 +159,7 @@ impl Evictor {
         } = candidate;
         // A holder of the lock fills or removes the layer.
         let attempt = FileLock::try_acquire(dir, &digest.hex());
-        let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom))
-            || planted::is("layer-being-filled-evicted");
+        let free = matches!(attempt, Ok(Attempt::Held(_) | Attempt::NoRoom));
         let gone = free && remove_files(dir, digest, companions).is_ok_and(|removed| removed);
         if gone {
             self.total.fetch_add(1, Relaxed);

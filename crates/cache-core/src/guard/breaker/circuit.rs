@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::Error;
 use crate::guard::backoff::{full_pause, pause};
-use crate::{Error, planted};
 
 /// When a breaker opens and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Circuit {
         let Some(outage) = &mut self.outage else {
             return Ok(self.period);
         };
-        if now < outage.next_probe && !(outage.probing && planted::is("half-open-lets-all-through")) {
+        if now < outage.next_probe {
             return Err(outage.refusal(now));
         }
         outage.probing = true;
