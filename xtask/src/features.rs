@@ -22,7 +22,6 @@ const ABSENT: &[(&[&str], &[&str])] = &[
             "axum",
             "clap",
             "anyhow",
-            "jiff",
             "metrics-exporter-prometheus",
             "metrics-util",
         ],
