@@ -2,7 +2,7 @@
 //!
 //! - [`images`] builds real images as fixtures, [`servers`] starts real registries, Redis and S3
 //!   servers, and tells tests where they are.
-//! - [`bench`] measures the library beside what it is compared with, and [`soak`] lets readers read
+//! - [`mod@bench`] measures the library beside what it is compared with, and [`soak`] lets readers read
 //!   while everything around them fails. Both drive an example of this crate, which has the library.
 //! - [`apt`], [`tools`], [`dirs`] and [`page`] find what all of that needs.
 //!

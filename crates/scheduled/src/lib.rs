@@ -5,7 +5,7 @@
 //! Tokio's with a point in front of each operation, so a wake-up that gets lost is one that Tokio would lose. Locks and atomics
 //! are shuttle's; every atomic operation counts as sequentially consistent.
 //!
-//! [`explore`] and [`exhaust`] tell a story under many schedules.
+//! `explore` and `exhaust` tell a story under many schedules.
 #![cfg(shuttle)]
 #![allow(missing_docs, reason = "the names are Tokio's, and so is what they do")]
 
