@@ -23,11 +23,15 @@ pub(crate) const MAX_CONCURRENT: usize = 4;
 /// ```
 /// # use layercache::{ImageHandle, tree::Follow};
 /// # async fn example(image: &ImageHandle) -> layercache::core::Result<()> {
-/// if let Some(node) = image.stat(b"/etc/os-release", Follow::All)? { let file =
-/// image.open(node.id())?; let mut beginning = [0; 512]; let read = file.read_at(0, &mut
-/// beginning).await?; println!("{} of {} bytes, {} links", read, file.len(), node.links()); } for
-/// (name, node) in image.tree().root().children() { println!("{}: {:o}", name.escape_ascii(),
-/// node.entry().mode); }
+/// if let Some(node) = image.stat(b"/etc/os-release", Follow::All)? {
+///     let file = image.open(node.id())?;
+///     let mut beginning = [0; 512];
+///     let read = file.read_at(0, &mut beginning).await?;
+///     println!("{} of {} bytes, {} links", read, file.len(), node.links());
+/// }
+/// for (name, node) in image.tree().root().children() {
+///     println!("{}: {:o}", name.escape_ascii(), node.entry().mode);
+/// }
 /// # Ok(())
 /// # }
 /// ```
